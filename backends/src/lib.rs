@@ -1,0 +1,1 @@
+//! Backends behind fleetscan's traits.

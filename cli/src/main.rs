@@ -1,0 +1,2 @@
+//! fleetscan.
+fn main(){}

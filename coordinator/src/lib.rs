@@ -1,0 +1,1 @@
+//! Registry of accounts, planner, dispatch, reconcile and revocation policy.

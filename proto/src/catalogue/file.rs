@@ -1,0 +1,425 @@
+//! The TOML of a catalogue file, read strictly: an unknown key is an error.
+
+use super::{
+    Binding, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Protocol, Scope,
+    Service, Template, XmlHints,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    service: String,
+    title: String,
+    protocol: Protocol,
+    scope: FileScope,
+    home: Option<String>,
+    #[serde(default)]
+    typed: bool,
+    #[serde(default = "yes")]
+    cells: bool,
+    signing_name: Option<String>,
+    endpoint_prefix: Option<String>,
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    target_prefix: String,
+    #[serde(default)]
+    xml: XmlHints,
+    limit: Vec<FileLimit>,
+    operation: Vec<FileOperation>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum FileScope {
+    Regional,
+    Global,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLimit {
+    group: String,
+    rate: Option<f64>,
+    burst: Option<f64>,
+    start: Option<f64>,
+    #[serde(default)]
+    by_region: BTreeMap<String, f64>,
+    #[serde(default)]
+    shared: bool,
+    #[serde(default)]
+    every_region: bool,
+    #[serde(default)]
+    owner: Owner,
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileOperation {
+    name: String,
+    #[serde(default = "root")]
+    http: String,
+    action: Option<String>,
+    limit: Option<String>,
+    #[serde(default)]
+    input: Map<String, Value>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    pages: Option<FilePages>,
+    items: Option<String>,
+    record: Option<FileRecord>,
+    emit: Option<Vec<FileEmit>>,
+    #[serde(rename = "for")]
+    parent: Option<String>,
+    batch: Option<FileBatch>,
+    only: Option<FileOnly>,
+    #[serde(default)]
+    with: BTreeMap<String, String>,
+    keep: Option<Vec<String>>,
+    into: Option<String>,
+    #[serde(default)]
+    absent: Vec<String>,
+    #[serde(default)]
+    redact: Vec<String>,
+    #[serde(default)]
+    drop: Vec<String>,
+    #[serde(default)]
+    decode: Vec<String>,
+    join: Option<FileJoin>,
+    fallback_for: Option<String>,
+    opt_in: Option<String>,
+    in_region: Option<String>,
+    #[serde(default)]
+    denied: Vec<String>,
+}
+
+fn root() -> String {
+    "POST /".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePages {
+    #[serde(rename = "in")]
+    input: String,
+    out: String,
+    more: Option<String>,
+    size: Option<String>,
+    max: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    arn: Option<String>,
+    name: Option<String>,
+    tags: Option<String>,
+    region: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEmit {
+    items: String,
+    record: Option<FileRecord>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileBatch {
+    param: String,
+    max: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileOnly {
+    field: String,
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileJoin {
+    operation: String,
+    on: String,
+}
+
+/// Parses and checks one file; the error says what is wrong in a sentence.
+pub(super) fn parse(text: &str) -> Result<Service, String> {
+    let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+    let limits = file.limit.into_iter().map(limit).collect::<Result<Vec<_>, _>>()?;
+    let signing_name = file.signing_name.unwrap_or_else(|| file.service.clone());
+    let scope = match (file.scope, file.home) {
+        (FileScope::Regional, None) => Scope::Regional,
+        (FileScope::Regional, Some(_)) => return Err("a regional service has no home region: remove `home`".into()),
+        (FileScope::Global, Some(home)) => Scope::Global { home },
+        (FileScope::Global, None) => {
+            return Err("a global service needs `home`, the region that its calls are signed for".into());
+        }
+    };
+    let mut service = Service {
+        title: file.title,
+        protocol: file.protocol,
+        scope,
+        typed: file.typed,
+        cells: file.cells,
+        endpoint_prefix: file.endpoint_prefix.unwrap_or_else(|| signing_name.clone()),
+        signing_name,
+        api_version: file.api_version,
+        target_prefix: file.target_prefix,
+        xml: file.xml,
+        limits,
+        operations: Vec::new(),
+        id: file.service,
+    };
+    check_protocol(&service)?;
+    let names: Vec<String> = file.operation.iter().map(|o| o.name.clone()).collect();
+    let joined: Vec<String> = file.operation.iter().filter_map(|o| Some(o.join.as_ref()?.operation.clone())).collect();
+    for raw in file.operation {
+        let name = raw.name.clone();
+        let operation =
+            operation(&service, &names, &joined, raw).map_err(|problem| format!("operation {name}: {problem}"))?;
+        service.operations.push(operation);
+    }
+    settle_merges(&mut service)?;
+    Ok(service)
+}
+
+fn check_protocol(service: &Service) -> Result<(), String> {
+    match service.protocol {
+        Protocol::Json10 | Protocol::Json11 if service.target_prefix.is_empty() => {
+            Err("a JSON protocol needs `target_prefix`".into())
+        }
+        Protocol::Query | Protocol::Ec2 if service.api_version.is_empty() => {
+            Err("query and ec2 need `api_version`".into())
+        }
+        _ if service.limits.is_empty() => Err("a service needs at least one [[limit]]".into()),
+        _ => Ok(()),
+    }
+}
+
+fn limit(raw: FileLimit) -> Result<Limit, String> {
+    let rate = match (raw.rate, raw.start) {
+        (Some(rate), None) if rate > 0.0 => {
+            LimitRate::Known { rate, burst: raw.burst.unwrap_or(rate).max(1.0), by_region: raw.by_region }
+        }
+        (None, Some(start)) if start > 0.0 => LimitRate::Unknown { start },
+        _ => return Err(format!("limit {}: write `rate` where one is known, else `start`, above 0", raw.group)),
+    };
+    Ok(Limit {
+        group: raw.group,
+        rate,
+        shared: raw.shared,
+        every_region: raw.every_region,
+        owner: raw.owner,
+        source: raw.source,
+    })
+}
+
+fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOperation) -> Result<Operation, String> {
+    let index = service.operations.len();
+    if service.operation(&raw.name).is_some() {
+        return Err("stands twice".into());
+    }
+    let earlier = |name: &str| {
+        service.operations.iter().position(|o| o.name == name).ok_or_else(|| match names.iter().any(|n| n == name) {
+            true => format!("{name} must stand before it"),
+            false => format!("there is no operation {name} in this file"),
+        })
+    };
+    let limit = match &raw.limit {
+        None => 0,
+        Some(group) => service
+            .limits
+            .iter()
+            .position(|l| l.group == *group)
+            .ok_or_else(|| format!("there is no limit group {group:?}"))?,
+    };
+    let emits = emits(raw.items.as_deref(), raw.record, raw.emit)?;
+    let parent = match &raw.parent {
+        None => None,
+        Some(text) => Some(parent(service, text, &earlier, raw.batch, raw.only)?),
+    };
+    let records = emits.iter().any(Emit::is_record);
+    if parent.as_ref().is_some_and(|p| p.batch.is_some()) && !records {
+        return Err("a batched operation must emit records".into());
+    }
+    let merge = (parent.is_some() && !records)
+        .then(|| Merge { keep: raw.keep.clone().unwrap_or_default(), into: raw.into.clone() });
+    if merge.is_none() && (raw.keep.is_some() || raw.into.is_some()) {
+        return Err("`keep` and `into` are for a child that emits no record of its own".into());
+    }
+    let join = match raw.join {
+        None => None,
+        Some(j) => Some(Join { operation: earlier(&j.operation)?, on: path(&j.on)? }),
+    };
+    Ok(Operation {
+        index,
+        http: http(&raw.http)?,
+        action: raw.action.unwrap_or_else(|| format!("{}:{}", service.signing_name, raw.name)),
+        limit,
+        input: raw.input,
+        headers: raw.headers,
+        paging: raw.pages.map(paging).transpose()?,
+        emits,
+        parent,
+        with: raw
+            .with
+            .into_iter()
+            .map(|(param, text)| Ok((param, Binding::parse(&text).map_err(|e| e.0)?)))
+            .collect::<Result<_, String>>()?,
+        merge,
+        absent: raw.absent,
+        redact: paths(&raw.redact)?,
+        drop: paths(&raw.drop)?,
+        decode: paths(&raw.decode)?,
+        join,
+        joined: joined.contains(&raw.name),
+        fallback_for: raw.fallback_for.as_deref().map(earlier).transpose()?,
+        opt_in: raw.opt_in,
+        in_region: raw.in_region.as_deref().map(path).transpose()?,
+        denied: raw.denied,
+        name: raw.name,
+    })
+}
+
+fn path(text: &str) -> Result<FieldPath, String> {
+    FieldPath::parse(text).map_err(|e| e.0)
+}
+fn paths(texts: &[String]) -> Result<Vec<FieldPath>, String> {
+    texts.iter().map(|t| path(t)).collect()
+}
+fn template(text: &str) -> Result<Template, String> {
+    Template::parse(text).map_err(|e| e.0)
+}
+
+fn http(text: &str) -> Result<Http, String> {
+    let (method, target) = text.split_once(' ').ok_or("`http` is a method and a path, as in \"GET /path/{Param}\"")?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !["GET", "POST", "HEAD"].contains(&method) || !path.starts_with('/') {
+        return Err(format!("`http = {text:?}`: use GET, POST or HEAD, and a path that begins with /"));
+    }
+    Ok(Http { method: method.into(), path: path.into(), query: query.into() })
+}
+
+fn paging(raw: FilePages) -> Result<Paging, String> {
+    let size = match (raw.size, raw.max) {
+        (Some(name), Some(max)) => Some((name, max)),
+        (None, None) => None,
+        _ => return Err("`size` and `max` of `pages` go together".into()),
+    };
+    Ok(Paging { input: raw.input, output: path(&raw.out)?, more: raw.more.as_deref().map(path).transpose()?, size })
+}
+
+fn emits(items: Option<&str>, record: Option<FileRecord>, many: Option<Vec<FileEmit>>) -> Result<Vec<Emit>, String> {
+    match many {
+        None => Ok(vec![emit(items.unwrap_or("."), record)?]),
+        Some(_) if items.is_some() || record.is_some() => Err("write either `items` and `record`, or `emit`".into()),
+        Some(many) if many.is_empty() => Err("`emit` is empty".into()),
+        Some(many) => many.into_iter().map(|e| emit(&e.items, e.record)).collect(),
+    }
+}
+
+fn emit(items: &str, record: Option<FileRecord>) -> Result<Emit, String> {
+    let items = path(items)?;
+    let Some(record) = record else {
+        return Ok(Emit {
+            items,
+            kind: String::new(),
+            id: template(".")?,
+            arn: None,
+            name: None,
+            tags: path("Tags")?,
+            region: None,
+        });
+    };
+    let words: Vec<&str> = record.kind.split("::").collect();
+    if words.len() != 3 || words.iter().any(|w| w.is_empty()) {
+        return Err(format!("the record type {:?} is not like AWS::Lambda::Function", record.kind));
+    }
+    Ok(Emit {
+        items,
+        kind: record.kind,
+        id: template(&record.id)?,
+        arn: record.arn.as_deref().map(template).transpose()?,
+        name: record.name.as_deref().map(template).transpose()?,
+        tags: path(record.tags.as_deref().unwrap_or("Tags"))?,
+        region: record.region.as_deref().map(path).transpose()?,
+    })
+}
+
+fn parent(
+    service: &Service,
+    text: &str,
+    earlier: &dyn Fn(&str) -> Result<usize, String>,
+    batch: Option<FileBatch>,
+    only: Option<FileOnly>,
+) -> Result<Parent, String> {
+    let (name, items) = match text.split_once('/') {
+        Some((name, items)) => (name, Some(items)),
+        None => (text, None),
+    };
+    let operation = earlier(name)?;
+    let emits = &service.operations[operation].emits;
+    let emit = match items {
+        None => 0,
+        Some(items) => emits
+            .iter()
+            .position(|e| e.items.as_str() == items)
+            .ok_or_else(|| format!("{name} has no items {items:?}"))?,
+    };
+    if batch.as_ref().is_some_and(|b| b.max == 0) {
+        return Err("a batch of 0 is none".into());
+    }
+    let only = only.map(|o| Ok::<_, String>((path(&o.field)?, o.values))).transpose()?;
+    Ok(Parent { operation, emit, batch: batch.map(|b| (b.param, b.max)), only })
+}
+
+/// A child that has children of its own only hands items down, unless it says where its answer goes. One below such
+/// a child is called many times a record, and so must say where its answers are gathered.
+fn settle_merges(service: &mut Service) -> Result<(), String> {
+    let parents: Vec<(usize, usize)> =
+        service.operations.iter().filter_map(|o| o.parent.as_ref().map(|p| (p.operation, p.emit))).collect();
+    let used: Vec<usize> = parents.iter().map(|(operation, _)| *operation).collect();
+    for index in 0..service.operations.len() {
+        let operation = &service.operations[index];
+        let Some(merge) = &operation.merge else { continue };
+        let silent = merge.keep.is_empty() && merge.into.is_none();
+        if silent && used.contains(&index) {
+            service.operations[index].merge = None;
+            continue;
+        }
+        let has_record = record_ancestor(service, index);
+        let many =
+            operation.parent.as_ref().is_some_and(|p| !service.operations[p.operation].emits[p.emit].is_record());
+        if !has_record {
+            return Err(format!("operation {}: it has no record to be merged into", operation.name));
+        }
+        if many && merge.into.is_none() {
+            return Err(format!("operation {}: it is called many times a record: say `into`", operation.name));
+        }
+    }
+    Ok(())
+}
+
+fn record_ancestor(service: &Service, mut index: usize) -> bool {
+    while let Some(parent) = &service.operations[index].parent {
+        if service.operations[parent.operation].emits[parent.emit].is_record() {
+            return true;
+        }
+        index = parent.operation;
+    }
+    false
+}

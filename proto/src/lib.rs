@@ -1,0 +1,39 @@
+//! The contract of fleetscan: what every part must agree on, and nothing that does I/O.
+//!
+//! * words: [`AccountId`], [`Cell`], [`ScanId`], [`Outcome`], [`Record`], [`LedgerLine`], [`Manifest`]
+//! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
+//! * memory: the trait [`Store`]
+//! * results: the trait [`Sink`]
+//! * the [`catalogue`]: which AWS operations may be called, and how
+//!
+//! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
+
+pub mod catalogue;
+mod clock;
+mod grant;
+mod ids;
+mod ledger;
+mod outcome;
+mod queue;
+mod record;
+pub mod redact;
+mod region;
+mod sink;
+mod store;
+mod task;
+
+pub use clock::{Clock, SystemClock};
+pub use grant::{Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, check_external_id, parse_role_arn};
+pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
+pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
+pub use outcome::{Denial, DeniedBy, Outcome};
+pub use queue::{Delivery, Depth, QueueError, TaskConsumer, TaskQueue};
+pub use record::Record;
+pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
+pub use sink::{ObjectWriter, Sink, SinkError};
+pub use store::{
+    AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, CellProgress, Completion, LearnedFactor,
+    PendingCell, Probe, ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec,
+    ScanState, Store, StoreError, WalkCursor,
+};
+pub use task::{Lane, Task, TaskKind, WIRE_VERSION};

@@ -1,0 +1,39 @@
+use async_trait::async_trait;
+
+/// Why results could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Worth another try: full, slow, unreachable.
+    #[error("the results cannot be written now: {0}")]
+    Unavailable(String),
+    /// Not worth another try: no permission, not a folder, no such object.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A place for a scan's files, by path below its root with `/` between folders. A file appears whole or not at all.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// Begins a file. Nothing is seen at `path` until [`ObjectWriter::commit`]; what was there is replaced.
+    async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError>;
+    /// The whole of a file.
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError>;
+    /// Paths of all files below a folder, unordered; empty where there is no such folder. Files that were begun and
+    /// never committed are not among them.
+    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError>;
+    /// Removes a file; one that is not there is no error.
+    async fn remove(&self, path: &str) -> Result<(), SinkError>;
+    /// Removes what writers that died left behind below a folder.
+    async fn sweep(&self, folder: &str) -> Result<(), SinkError>;
+    /// Where a person finds a path: a file path or a URL.
+    fn locate(&self, path: &str) -> String;
+}
+
+/// A file being written. Dropped without a commit, it leaves nothing to be seen.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends bytes.
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError>;
+    /// Makes the file appear, durably: once this answers, it survives a crash of the machine.
+    async fn commit(self: Box<Self>) -> Result<(), SinkError>;
+}

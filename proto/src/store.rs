@@ -1,0 +1,451 @@
+use crate::{AccountId, Cell, Denial, LedgerLine, Outcome, PartName, ScanId, WorkTotals};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store is away; whether the change was made is unknown, and asking again is safe.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// The store was wiped or replaced: nothing may go on until it is restored.
+    #[error("the store has lost its memory: {0}")]
+    Lost(String),
+    /// Something that trying again will not mend.
+    #[error("the store refused: {0}")]
+    Refused(String),
+}
+
+/// What a scan was asked to do; written once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanSpec {
+    /// Its id.
+    pub id: ScanId,
+    /// Digest of what was asked: accounts, regions, services, catalogue, profile, sink. A scan resumes only its equal.
+    pub plan: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Regional cells are limited to these; empty: all enabled ones.
+    pub regions: Vec<String>,
+    /// The catalogue's services to read.
+    pub services: Vec<String>,
+    /// Digest of the catalogue.
+    pub catalogue: String,
+    /// Name of the profile.
+    pub profile: String,
+    /// Root of its results, as the operator named it.
+    pub out: String,
+    /// How many accounts it has.
+    pub accounts: u64,
+}
+
+/// Where a scan stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanState {
+    /// Under way, or interrupted.
+    Running,
+    /// Every cell has its outcome, and the manifest is written.
+    Finished,
+    /// An operator stopped it, or a newer scan took its place.
+    Cancelled,
+    /// The store lost what it knew of it.
+    Lost,
+}
+
+/// A scan as the store knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanRow {
+    /// What was asked.
+    pub spec: ScanSpec,
+    /// Where it stands.
+    pub state: ScanState,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Where an account stands within one scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanAccountState {
+    /// Not yet probed.
+    Waiting,
+    /// Its probe has answered or failed; its cells are not yet stored.
+    Probed,
+    /// Its cells are stored.
+    Planned,
+}
+
+/// Where a list of regions came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegionSource {
+    /// The accounts file.
+    AccountsFile,
+    /// `account:ListRegions`.
+    AccountListRegions,
+    /// `ec2:DescribeRegions`.
+    Ec2DescribeRegions,
+    /// The regions enabled in every new account, because nothing else would answer.
+    DefaultEnabled,
+}
+
+/// What a probe learned of an account that let us in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Enabled regions, sorted.
+    pub regions: Vec<String>,
+    /// Where they came from.
+    pub source: RegionSource,
+    /// When it answered.
+    pub at: Timestamp,
+    /// Calls it took.
+    pub calls: u64,
+}
+
+/// What a probe met in an account that did not let us in: every cell of it ends so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeFailure {
+    /// The outcome that each of its cells gets.
+    pub outcome: Outcome,
+    /// Why, without AWS's text.
+    pub reason: String,
+    /// AWS's error code, where AWS answered.
+    pub code: Option<String>,
+    /// AWS's request id, where AWS answered.
+    pub request_id: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An account within a scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanAccount {
+    /// Which account.
+    pub account: AccountId,
+    /// Where it stands.
+    pub state: ScanAccountState,
+    /// Generation of its probe task.
+    pub generation: u64,
+    /// What the probe learned: `None` before it answered.
+    pub probe: Option<Result<Probe, ProbeFailure>>,
+}
+
+/// Where one walk over an operation's pages stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkCursor {
+    /// The next page's token; `None`: the first page.
+    pub token: Option<String>,
+    /// Items of that page that are already done, should the page be only half done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<String>,
+    /// Nothing is left of it.
+    #[serde(default)]
+    pub finished: bool,
+}
+
+/// What a cell's earlier executions achieved: enough to go on from there, and to write its ledger line at the end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CellProgress {
+    /// By operation, where its walk stands.
+    pub walks: BTreeMap<String, WalkCursor>,
+    /// Parts that are durable and count.
+    pub parts: Vec<PartName>,
+    /// Cost so far.
+    pub totals: WorkTotals,
+    /// Denied so far.
+    pub denied: Vec<Denial>,
+    /// By operation, why it failed for good.
+    pub errors: BTreeMap<String, String>,
+    /// Operations that answered.
+    pub answered: Vec<String>,
+    /// When the first execution began.
+    pub started_at: Option<Timestamp>,
+}
+
+/// What a worker may do with a cell that it was handed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begin {
+    /// Read it, from where `progress` stands. `attempts` counts executions begun, this one included.
+    Go {
+        /// From where.
+        progress: Box<CellProgress>,
+        /// Executions begun.
+        attempts: u32,
+    },
+    /// It has its outcome already: acknowledge the message.
+    Done,
+    /// A newer copy is about, or the scan is not running: acknowledge the message and do nothing.
+    Stale,
+}
+
+/// What became of a result that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// It is the cell's outcome.
+    First,
+    /// The cell had its outcome already; this one does not count, and neither do its parts.
+    Duplicate,
+    /// The generation was stale; this one does not count, and neither do its parts.
+    Stale,
+}
+
+/// A cell without an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCell {
+    /// Which cell.
+    pub cell: Cell,
+    /// Its present generation.
+    pub generation: u64,
+}
+
+/// A scan in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScanCounts {
+    /// Accounts by [`ScanAccountState`] (`waiting`, `probed`, `planned`).
+    pub accounts: BTreeMap<ScanAccountState, u64>,
+    /// Accounts by source of their regions.
+    pub regions_from: BTreeMap<RegionSource, u64>,
+    /// Cells known.
+    pub cells: u64,
+    /// Cells by outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Cost of the cells that have an outcome.
+    pub totals: WorkTotals,
+}
+
+impl ScanCounts {
+    /// Cells that have no outcome yet, of those known.
+    pub fn pending(&self) -> u64 {
+        self.cells - self.outcomes.values().sum::<u64>()
+    }
+}
+
+/// The life of an account, beyond one scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    /// Never let us in yet.
+    Pending,
+    /// Lets us in.
+    Active,
+    /// Lets us in, and denies some actions.
+    Degraded,
+    /// Took the role away.
+    Revoked,
+    /// Left alone at the operator's wish.
+    Paused,
+    /// The grant was erased.
+    Disconnected,
+}
+
+/// What the store remembers of an account. Holds no grant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// Which account.
+    pub account: AccountId,
+    /// Where it stands.
+    pub state: AccountState,
+    /// Since when.
+    pub since: Timestamp,
+    /// When AssumeRole last worked.
+    pub last_success: Option<Timestamp>,
+    /// What `degraded` lacks.
+    pub denied: Vec<Denial>,
+    /// Evidence of the newest change: error code, AWS request id, tries, what it was doing. Never AWS's text.
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// A change of an account's state: appended to its history, never altered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// When.
+    pub at: Timestamp,
+    /// From which state; `None`: the store met the account for the first time.
+    pub from: Option<AccountState>,
+    /// To which.
+    pub to: AccountState,
+    /// Evidence, as in [`AccountStatus`].
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// AssumeRole was denied for an account that is part of a scan: evidence for whoever decides what that means. While it
+/// is open, the account's cells wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssumeDenial {
+    /// In which scan.
+    pub scan: ScanId,
+    /// Which account.
+    pub account: AccountId,
+    /// When it was first denied.
+    pub at: Timestamp,
+    /// AWS's error code.
+    pub code: String,
+    /// AWS's request id.
+    pub request_id: Option<String>,
+    /// How many times AssumeRole was tried.
+    pub tries: u32,
+    /// What the worker was doing: `probe`, or the cell.
+    pub doing: String,
+    /// AWS's text says that our own identity's policy denies it.
+    pub our_fault: bool,
+}
+
+/// What a limiter learned of one bucket, kept for the next scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LearnedFactor {
+    /// `region/service/group`, and `/operation` where the bucket is an operation's own.
+    pub bucket: String,
+    /// Of the published (or assumed) rate, the part that AWS let through; above 1 only for unpublished limits.
+    pub factor: f64,
+    /// When it was learned.
+    pub at: Timestamp,
+}
+
+/// What must be remembered. Every method is one atomic change (or one consistent reading), and repeating it after
+/// [`StoreError::Away`] is safe. The store's ledger is the truth; queues are only transport.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes a new scan and its accounts, all [`ScanAccountState::Waiting`]. Repeating it changes nothing.
+    async fn create_scan(&self, spec: &ScanSpec, accounts: &[AccountId]) -> Result<(), StoreError>;
+
+    /// One scan.
+    async fn scan(&self, scan: &ScanId) -> Result<Option<ScanRow>, StoreError>;
+
+    /// All scans, newest first.
+    async fn scans(&self) -> Result<Vec<ScanRow>, StoreError>;
+
+    /// The newest running scan with this plan that began at or after `since`.
+    async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError>;
+
+    /// Ends a running scan. From then on [`Store::begin`] answers [`Begin::Stale`]; a scan that ended keeps its state.
+    async fn end_scan(&self, scan: &ScanId, state: ScanState, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Forgets a scan that is not running: its cells, ledger and accounts.
+    async fn forget_scan(&self, scan: &ScanId) -> Result<(), StoreError>;
+
+    /// Accounts of a scan in one state, by id, after `after`, at most `limit`.
+    async fn scan_accounts(
+        &self,
+        scan: &ScanId,
+        state: ScanAccountState,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<ScanAccount>, StoreError>;
+
+    /// Keeps what a probe found, if the account is [`ScanAccountState::Waiting`] under this generation; else changes
+    /// nothing and answers false.
+    async fn record_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+        probe: Result<Probe, ProbeFailure>,
+    ) -> Result<bool, StoreError>;
+
+    /// Raises the generation of a waiting account's probe, so that older copies of its task do nothing, and answers
+    /// the new one; `None` where the account is no longer waiting.
+    async fn renew_probe(&self, scan: &ScanId, account: &AccountId, generation: u64)
+    -> Result<Option<u64>, StoreError>;
+
+    /// Stores the cells of a probed account, each pending under generation 1, and makes the account
+    /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
+    async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;
+
+    /// A worker begins a cell. Counts an attempt, but not for a generation's second delivery of a cell that is done.
+    async fn begin(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        worker: &str,
+        at: Timestamp,
+    ) -> Result<Begin, StoreError>;
+
+    /// Keeps a pending cell's progress and raises its generation, if `generation` is the present one: answers the new
+    /// generation, under which the worker queues the cell again, or `None` where it was stale or done.
+    async fn checkpoint(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        progress: &CellProgress,
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// Raises a pending cell's generation without touching its progress: what reconcile does before it publishes
+    /// again. `None` where the generation was stale or the cell done.
+    async fn renew_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Option<u64>, StoreError>;
+
+    /// Writes a cell's ledger line, if the cell is pending under this generation.
+    async fn complete(&self, scan: &ScanId, generation: u64, line: &LedgerLine) -> Result<Completion, StoreError>;
+
+    /// Ends every pending cell of an account (of a whole scan where `account` is `None`) with one outcome, keeping
+    /// the parts and totals that its progress has. Answers how many.
+    async fn close_cells(
+        &self,
+        scan: &ScanId,
+        account: Option<&AccountId>,
+        outcome: Outcome,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Changes the outcome of an account's cells that ended `from`, to `to`: what a confirmed revocation does to the
+    /// cells that were denied meanwhile. Answers how many.
+    async fn amend_cells(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        from: Outcome,
+        to: Outcome,
+    ) -> Result<u64, StoreError>;
+
+    /// Pending cells, in the order of [`Cell`], after `after`, at most `limit`; of one account where one is named.
+    async fn pending_cells(
+        &self,
+        scan: &ScanId,
+        account: Option<&AccountId>,
+        after: Option<&Cell>,
+        limit: usize,
+    ) -> Result<Vec<PendingCell>, StoreError>;
+
+    /// Ledger lines, in the order of [`Cell`], after `after`, at most `limit`.
+    async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError>;
+
+    /// The scan in numbers. Cheap enough for a progress display that asks twice a second.
+    async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError>;
+
+    /// What is remembered of an account.
+    async fn account_status(&self, account: &AccountId) -> Result<Option<AccountStatus>, StoreError>;
+
+    /// Statuses of all accounts, by id, after `after`, at most `limit`.
+    async fn account_statuses(&self, after: Option<&AccountId>, limit: usize)
+    -> Result<Vec<AccountStatus>, StoreError>;
+
+    /// Replaces an account's status; where the state differs from the one before, appends to its history.
+    async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
+
+    /// An account's history, oldest first.
+    async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError>;
+
+    /// Opens a denial, unless one is open for this scan and account (then nothing changes).
+    async fn open_denial(&self, denial: &AssumeDenial) -> Result<(), StoreError>;
+
+    /// Open denials of a scan, oldest first; of one account where one is named.
+    async fn open_denials(&self, scan: &ScanId, account: Option<&AccountId>) -> Result<Vec<AssumeDenial>, StoreError>;
+
+    /// Closes a denial: it was decided. One that is not open is no error.
+    async fn close_denial(&self, scan: &ScanId, account: &AccountId) -> Result<(), StoreError>;
+
+    /// What limiters learned of an account's buckets.
+    async fn learned(&self, account: &AccountId) -> Result<Vec<LearnedFactor>, StoreError>;
+
+    /// Keeps what limiters learned, bucket by bucket.
+    async fn keep_learned(&self, account: &AccountId, factors: &[LearnedFactor]) -> Result<(), StoreError>;
+
+    /// Takes one permit of a bucket that the whole fleet shares (GCRA: `rate` a second, `burst` at once), or answers
+    /// how long to wait before asking again.
+    async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError>;
+}

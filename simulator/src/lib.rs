@@ -1,0 +1,1 @@
+//! An AWS at the wire: accounts, regions, limits, denial and latency, for demos and tests.

@@ -1,0 +1,1 @@
+//! Sessions, limiter, calls, extraction and sinks: the only crate that calls AWS.
