@@ -1,4 +1,4 @@
-use crate::{Cell, Denial, Outcome, ScanId};
+use crate::{AccountId, Cell, Denial, Outcome, ScanId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -122,15 +122,13 @@ impl ResultPaths<'_> {
     pub fn records(&self) -> String {
         format!("{}/records", self.root())
     }
-    /// The folder of a cell. The `a` keeps readers from taking the account for a number.
+    /// The folder of an account. The `a` keeps readers from taking the account for a number.
+    pub fn account(&self, account: &AccountId) -> String {
+        format!("{}/cell_account=a{account}", self.records())
+    }
+    /// The folder of a cell.
     pub fn cell(&self, cell: &Cell) -> String {
-        format!(
-            "{}/cell_account=a{}/cell_region={}/cell_service={}",
-            self.records(),
-            cell.account,
-            cell.region,
-            cell.service
-        )
+        format!("{}/cell_region={}/cell_service={}", self.account(&cell.account), cell.region, cell.service)
     }
     /// A part of a cell.
     pub fn part(&self, cell: &Cell, name: &str) -> String {
