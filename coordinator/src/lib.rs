@@ -1,1 +1,37 @@
-//! Registry of accounts, planner, dispatch, reconcile and revocation policy.
+//! Decides what is to be read and when a scan is over; calls no AWS itself.
+//!
+//! * [`AccountsFile`]: what the operator wrote; [`Registry`]: the same accounts, where workers find their grants
+//! * [`plan`]: which cells an account has, and the digest that tells one plan from another (pure)
+//! * [`ScanRunner`]: creates or resumes a scan, feeds the queue within a window, plans accounts as their probes
+//!   answer, publishes again what was lost, and ends the scan
+//! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
+//! * [`history`]: which of the older results are kept
+//!
+//! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
+
+// pub mod accounts_file;
+mod deadline;
+mod dispatch;
+mod error;
+mod finalise;
+pub mod history;
+mod ledger_file;
+mod options;
+mod parts;
+pub mod plan;
+mod progress;
+mod reconcile;
+mod registry;
+pub mod revocation;
+mod scan;
+mod standing;
+mod suspects;
+
+// pub use accounts_file::{AccountsFile, Problem};
+pub use error::ScanError;
+pub use ledger_file::{LedgerReader, read_ledger};
+pub use options::ScanOptions;
+pub use parts::{PartError, read_part};
+pub use progress::{Phase, Progress};
+pub use registry::Registry;
+pub use scan::{HubCheck, OpenedScan, ScanEnd, ScanParts, ScanRequest, ScanRunner};

@@ -1,0 +1,161 @@
+//! Feeds the queue: probes of waiting accounts, cells of probed ones, and what an earlier run left over.
+
+use crate::{ScanError, error::insist, plan, scan::Run};
+use fleetscan_proto::{
+    AccountId, AccountState, AccountStatus, Cell, Outcome, Probe, ProbeFailure, QueueError, ScanAccount,
+    ScanAccountState, Task, TaskKind,
+};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// Rows asked of the store at once.
+pub(crate) const PAGE: usize = 256;
+
+impl Run<'_> {
+    /// Fills the outbox: first with cells that an earlier run left, then with probes, as far as the window allows.
+    pub(crate) async fn feed(&mut self) -> Result<(), ScanError> {
+        while let Some(after) = self.leftover.clone() {
+            if self.outbox.len() >= self.options.window {
+                return Ok(());
+            }
+            let store = &self.parts.store;
+            let page = insist!(self.options, store.pending_cells(&self.spec.id, None, after.as_ref(), PAGE))?;
+            self.leftover = (page.len() == PAGE).then(|| page.last().map(|pending| pending.cell.clone()));
+            for pending in page {
+                self.outbox.push_back(self.task(TaskKind::Cell(pending.cell), pending.generation));
+            }
+        }
+        let each = self.cells_of_an_account();
+        let pending = usize::try_from(self.counts.pending()).unwrap_or(usize::MAX);
+        let taken = pending.saturating_add(self.probing.len() * each);
+        let mut room = self.options.window.saturating_sub(taken) / each;
+        if room == 0 && taken == 0 {
+            room = 1;
+        }
+        while room > 0 && !self.all_fed {
+            room -= self.feed_probes(room.min(PAGE)).await?;
+        }
+        Ok(())
+    }
+
+    async fn feed_probes(&mut self, limit: usize) -> Result<usize, ScanError> {
+        let store = &self.parts.store;
+        let waiting = ScanAccountState::Waiting;
+        let page = insist!(self.options, store.scan_accounts(&self.spec.id, waiting, self.fed_up_to.as_ref(), limit))?;
+        self.all_fed = page.len() < limit;
+        for row in &page {
+            self.fed_up_to = Some(row.account.clone());
+            self.probing.insert(row.account.clone(), (row.generation, Instant::now()));
+            self.outbox.push_back(self.task(TaskKind::Probe { account: row.account.clone() }, row.generation));
+        }
+        Ok(page.len())
+    }
+
+    pub(crate) fn task(&self, kind: TaskKind, generation: u64) -> Task {
+        Task::new(self.spec.id.clone(), kind, generation)
+    }
+
+    /// Hands the outbox over, as much of it as the queue takes now.
+    pub(crate) async fn publish(&mut self) -> Result<(), ScanError> {
+        while !self.outbox.is_empty() {
+            let batch = self.outbox.len().min(self.options.publish_batch);
+            let tasks = &self.outbox.make_contiguous()[..batch];
+            match self.parts.queue.publish(tasks).await {
+                // What was taken in spite of the error is published twice, and the second copy does nothing.
+                Err(QueueError::Full) => return Ok(()),
+                Err(QueueError::Away(reason)) => {
+                    tracing::warn!(%reason, "the queue is away; trying again");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => drop(self.outbox.drain(..batch)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at accounts whose probe has answered, a page a tick: those that let us in get their cells, of those that
+    /// did not the cells end at once, and those that were denied become suspects.
+    pub(crate) async fn settle_probed(&mut self) -> Result<(), ScanError> {
+        let probed = ScanAccountState::Probed;
+        let store = &self.parts.store;
+        let page = insist!(self.options, store.scan_accounts(&self.spec.id, probed, self.probed_up_to.as_ref(), PAGE))?;
+        self.probed_up_to = if page.len() < PAGE { None } else { page.last().map(|row| row.account.clone()) };
+        for ScanAccount { account, probe, .. } in page {
+            self.probing.remove(&account);
+            match probe {
+                None => {}
+                Some(Ok(probe)) => self.admit(&account, &probe).await?,
+                Some(Err(failure)) if was_denied(&failure) => self.suspect_probe(&account, &failure).await?,
+                Some(Err(failure)) => self.give_up(&account, failure.outcome, &failure.reason).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The account let us in: note that, store its cells, publish them.
+    async fn admit(&mut self, account: &AccountId, probe: &Probe) -> Result<(), ScanError> {
+        let before = insist!(self.options, self.parts.store.account_status(account))?;
+        let status = welcomed(account, before, probe);
+        insist!(self.options, self.parts.store.set_account_status(&status))?;
+        // A denial that is still open is older than this answer, and would keep the cells waiting.
+        insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
+        self.suspects.let_in(account, probe.at);
+        let cells = self.cells(account, &probe.regions);
+        insist!(self.options, self.parts.store.plan_account(&self.spec.id, account, &cells))?;
+        for cell in cells {
+            self.outbox.push_back(self.task(TaskKind::Cell(cell), 1));
+        }
+        Ok(())
+    }
+
+    /// The account did not let us in: each of the cells that it would have had ends with this outcome.
+    pub(crate) async fn give_up(
+        &mut self,
+        account: &AccountId,
+        outcome: Outcome,
+        reason: &str,
+    ) -> Result<(), ScanError> {
+        let named = self.parts.accounts.get(account).map(|a| a.regions.clone()).unwrap_or_default();
+        let cells = self.cells(account, &plan::assumed_regions(&named));
+        let (store, scan) = (&self.parts.store, &self.spec.id);
+        insist!(self.options, store.plan_account(scan, account, &cells))?;
+        let now = self.parts.clock.now();
+        insist!(self.options, store.close_cells(scan, Some(account), outcome, reason, now))?;
+        Ok(())
+    }
+
+    fn cells(&self, account: &AccountId, enabled: &[String]) -> Vec<Cell> {
+        let named = self.parts.accounts.get(account).map(|a| a.regions.as_slice()).unwrap_or_default();
+        plan::cells(account, enabled, [named, &self.spec.regions], &self.runner.services)
+    }
+}
+
+/// AssumeRole was denied, in distinction from all else that may go wrong with a probe.
+fn was_denied(failure: &ProbeFailure) -> bool {
+    failure.outcome == Outcome::Unconfirmed && failure.code.as_ref().is_some_and(|c| c.starts_with("AccessDenied"))
+}
+
+/// The status of an account that let us in. A degraded one stays so until the scan's end shows that nothing is denied.
+fn welcomed(account: &AccountId, before: Option<AccountStatus>, probe: &Probe) -> AccountStatus {
+    match before {
+        Some(mut status) if matches!(status.state, AccountState::Active | AccountState::Degraded) => {
+            status.last_success = status.last_success.max(Some(probe.at));
+            status
+        }
+        before => {
+            let mut evidence = BTreeMap::from([("doing".to_owned(), "probe".to_owned())]);
+            if before.is_some_and(|status| status.state == AccountState::Revoked) {
+                evidence.insert("reinstated".to_owned(), "AssumeRole worked again".to_owned());
+            }
+            AccountStatus {
+                account: account.clone(),
+                state: AccountState::Active,
+                since: probe.at,
+                last_success: Some(probe.at),
+                denied: Vec::new(),
+                evidence,
+            }
+        }
+    }
+}

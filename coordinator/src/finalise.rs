@@ -1,0 +1,191 @@
+//! The end of a scan: checks every part that the ledger lists, removes what it does not, writes ledger and manifest.
+//!
+//! Killed anywhere in it, the next run does all of it again: until `end_scan`, nothing says that the scan is over.
+
+use crate::{ScanError, dispatch::PAGE, error::insist, history, ledger_file::LedgerWriter, parts, scan::Run, standing};
+use fleetscan_proto::{
+    AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState,
+};
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Parts that are read at once.
+const READERS: usize = 4;
+/// Layout version of the results folder.
+const FORMAT: u32 = 1;
+
+/// What is gathered of one account while the ledger passes by.
+#[derive(Default)]
+struct AccountTally {
+    account: Option<AccountId>,
+    listed: BTreeSet<String>,
+    denied: BTreeSet<Denial>,
+}
+
+#[derive(Default)]
+struct Tally {
+    records: Count,
+    damaged: u64,
+    first: String,
+}
+
+impl Run<'_> {
+    /// Writes the results down and ends the scan. Older results are pruned last; failing that is no failure.
+    pub(crate) async fn finalise(&mut self) -> Result<Manifest, ScanError> {
+        let paths = ResultPaths(&self.spec.id);
+        let tally = self.write_ledger(&paths).await?;
+        if tally.damaged > 0 {
+            return Err(ScanError::Damaged { count: tally.damaged, first: tally.first });
+        }
+        let (sink, store) = (&self.parts.sink, &self.parts.store);
+        sink.sweep(&paths.root()).await?;
+        let counts = insist!(self.options, store.counts(&self.spec.id))?;
+        let manifest = self.manifest(counts, tally.records);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| ScanError::Internal(error.to_string()))?;
+        let mut file = sink.create(&paths.manifest()).await?;
+        file.write(text).await?;
+        file.commit().await?;
+        insist!(self.options, store.end_scan(&self.spec.id, ScanState::Finished, manifest.finished_at))?;
+        let kept = history::prune(store.as_ref(), sink.as_ref(), &self.spec.out, self.options.keep_scans).await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "older results were not pruned; the next scan tries again");
+        }
+        Ok(manifest)
+    }
+
+    async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Tally, ScanError> {
+        let mut file = LedgerWriter::create(self.parts.sink.as_ref(), &paths.ledger()).await?;
+        let (mut tally, mut account) = (Tally::default(), AccountTally::default());
+        let mut after = None;
+        loop {
+            let page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
+            let last_page = page.len() < PAGE;
+            after = page.last().map(|line| line.cell.clone());
+            self.check_parts(paths, &page, &mut tally).await;
+            for line in &page {
+                if account.account.as_ref() != Some(&line.cell.account) {
+                    self.end_account(paths, std::mem::take(&mut account)).await?;
+                    account.account = Some(line.cell.account.clone());
+                }
+                standing::gather(&mut account.denied, line);
+                account.listed.extend(line.parts.iter().map(|part| paths.part(&line.cell, &part.name)));
+                file.write(line).await?;
+            }
+            if last_page {
+                break;
+            }
+        }
+        self.end_account(paths, account).await?;
+        file.commit().await?;
+        Ok(tally)
+    }
+
+    /// Reads the page's parts once: each must be what its ledger line says. Counts records by type on the way.
+    async fn check_parts(&self, paths: &ResultPaths<'_>, page: &[LedgerLine], tally: &mut Tally) {
+        let parts = page.iter().flat_map(|line| line.parts.iter().map(move |part| (line, part)));
+        let mut readings = stream::iter(parts)
+            .map(|(line, part)| {
+                let path = paths.part(&line.cell, &part.name);
+                async move { self.count_part(&path, part).await.map_err(|problem| format!("{path}: {problem}")) }
+            })
+            .buffer_unordered(READERS);
+        while let Some(reading) = readings.next().await {
+            match reading {
+                Ok(counts) => {
+                    for (kind, count) in counts {
+                        *tally.records.entry(kind).or_default() += count;
+                    }
+                }
+                Err(problem) => {
+                    tracing::error!(%problem, "a part is missing or damaged");
+                    tally.damaged += 1;
+                    if tally.first.is_empty() {
+                        tally.first = problem;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn count_part(&self, path: &str, part: &PartName) -> Result<Count, String> {
+        let bytes = self.parts.sink.read(path).await.map_err(|error| error.to_string())?;
+        let part = part.clone();
+        // Unpacking and hashing are work for a thread of their own.
+        tokio::task::spawn_blocking(move || count_types(&bytes, &part))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    }
+
+    /// The ledger has passed an account: files that it did not list go, and the account's standing is noted.
+    async fn end_account(&self, paths: &ResultPaths<'_>, passed: AccountTally) -> Result<(), ScanError> {
+        let Some(account) = passed.account else { return Ok(()) };
+        let sink = &self.parts.sink;
+        for path in sink.list(&paths.account(&account)).await? {
+            if !passed.listed.contains(&path) {
+                sink.remove(&path).await?;
+            }
+        }
+        let store = &self.parts.store;
+        let Some(status) = insist!(self.options, store.account_status(&account))? else { return Ok(()) };
+        let asked = |action: &str| {
+            let services = self.spec.services.iter().filter_map(|id| self.parts.catalogue.service(id));
+            services.flat_map(|service| &service.operations).any(|operation| operation.action == action)
+        };
+        let let_in_since_start = status.last_success.is_some_and(|at| at >= self.spec.started_at);
+        if let_in_since_start
+            && let Some(changed) = standing::after_scan(&status, passed.denied, &asked, self.parts.clock.now())
+        {
+            if changed.state == AccountState::Degraded && status.state != AccountState::Degraded {
+                tracing::warn!(%account, denied = changed.denied.len(), "some actions are denied: marked degraded");
+            }
+            insist!(self.options, store.set_account_status(&changed))?;
+        }
+        Ok(())
+    }
+
+    fn manifest(&self, counts: fleetscan_proto::ScanCounts, records: Count) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            scan: self.spec.id.clone(),
+            fleetscan: env!("CARGO_PKG_VERSION").to_owned(),
+            catalogue: self.spec.catalogue.clone(),
+            profile: self.spec.profile.clone(),
+            started_at: self.spec.started_at,
+            finished_at: self.parts.clock.now(),
+            complete: !counts.outcomes.iter().any(|(outcome, count)| outcome.is_hole() && *count > 0),
+            accounts: self.spec.accounts,
+            regions_from: counts.regions_from.iter().map(|(source, count)| (name(source), *count)).collect(),
+            cells: Outcome::ALL
+                .iter()
+                .filter_map(|outcome| Some((outcome.to_string(), *counts.outcomes.get(outcome)?)))
+                .collect(),
+            records,
+            totals: counts.totals,
+            assume_role_calls: (self.parts.assume_role_calls)(),
+            share: self.runner.request.share,
+        }
+    }
+}
+
+/// A word as it stands in JSON.
+fn name(word: &impl Serialize) -> String {
+    serde_json::to_value(word).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn count_types(bytes: &[u8], part: &PartName) -> Result<Count, parts::PartError> {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let mut counts = Count::new();
+    parts::read_part(bytes, part, &mut |line| {
+        let typed: Typed =
+            serde_json::from_str(line).map_err(|error| parts::PartError(format!("a line is not a record: {error}")))?;
+        *counts.entry(typed.kind).or_default() += 1;
+        Ok(())
+    })?;
+    Ok(counts)
+}

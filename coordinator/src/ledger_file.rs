@@ -1,0 +1,61 @@
+use crate::ScanError;
+use fleetscan_proto::{LedgerLine, ObjectWriter, Sink, SinkError};
+use std::io::{BufRead as _, BufReader, Write as _};
+
+/// Bytes that are gathered before they are handed to the sink.
+const CHUNK: usize = 256 * 1024;
+
+/// Writes `ledger.jsonl.zst`, one line a cell, without holding more than a chunk of it.
+pub(crate) struct LedgerWriter {
+    object: Box<dyn ObjectWriter>,
+    packer: zstd::Encoder<'static, Vec<u8>>,
+}
+
+impl LedgerWriter {
+    pub(crate) async fn create(sink: &dyn Sink, path: &str) -> Result<Self, ScanError> {
+        let packer = zstd::Encoder::new(Vec::new(), 3).map_err(internal)?;
+        Ok(Self { object: sink.create(path).await?, packer })
+    }
+
+    pub(crate) async fn write(&mut self, line: &LedgerLine) -> Result<(), ScanError> {
+        let mut text = serde_json::to_vec(line).map_err(|error| ScanError::Internal(error.to_string()))?;
+        text.push(b'\n');
+        self.packer.write_all(&text).map_err(internal)?;
+        if self.packer.get_ref().len() >= CHUNK {
+            let packed = std::mem::take(self.packer.get_mut());
+            self.object.write(packed).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), ScanError> {
+        let packed = self.packer.finish().map_err(internal)?;
+        self.object.write(packed).await?;
+        Ok(self.object.commit().await?)
+    }
+}
+
+fn internal(error: std::io::Error) -> ScanError {
+    ScanError::Internal(format!("packing the ledger: {error}"))
+}
+
+/// The lines of a ledger file, in its order.
+pub struct LedgerReader {
+    lines: Box<dyn Iterator<Item = std::io::Result<String>> + Send>,
+}
+
+impl Iterator for LedgerReader {
+    type Item = Result<LedgerLine, SinkError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        let broken = |error: String| SinkError::Refused(format!("the ledger cannot be read: {error}"));
+        let line = self.lines.next()?.map_err(|error| broken(error.to_string()));
+        Some(line.and_then(|line| serde_json::from_str(&line).map_err(|error| broken(error.to_string()))))
+    }
+}
+
+/// Opens a ledger file at a path below the sink's root. Only its packed bytes are held in memory.
+pub async fn read_ledger(sink: &dyn Sink, path: &str) -> Result<LedgerReader, SinkError> {
+    let bytes = std::io::Cursor::new(sink.read(path).await?);
+    let unpacked = zstd::Decoder::new(bytes).map_err(|error| SinkError::Refused(error.to_string()))?;
+    Ok(LedgerReader { lines: Box::new(BufReader::new(unpacked).lines()) })
+}

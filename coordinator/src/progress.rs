@@ -1,0 +1,38 @@
+use fleetscan_proto::ScanCounts;
+
+/// What a scan is busy with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading accounts.
+    #[default]
+    Reading,
+    /// Every cell has its outcome: checking the files, writing ledger and manifest.
+    Finalising,
+    /// Over.
+    Ended,
+}
+
+/// A scan at one moment, for whoever shows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// Busy with what.
+    pub phase: Phase,
+    /// As the store counts.
+    pub counts: ScanCounts,
+    /// Accounts in the scan.
+    pub accounts: u64,
+    /// Cells that the whole scan will have, as far as can be guessed: those known, and for accounts that are not yet
+    /// planned as many as the planned ones have on average.
+    pub expected_cells: u64,
+    /// Accounts that were denied and wait for a verdict.
+    pub suspects: u64,
+    /// So many were denied at once that none of them is marked revoked.
+    pub breaker_open: bool,
+}
+
+impl Progress {
+    /// Cells that have an outcome.
+    pub fn done_cells(&self) -> u64 {
+        self.counts.outcomes.values().sum()
+    }
+}

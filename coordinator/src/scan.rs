@@ -1,0 +1,278 @@
+use crate::{
+    Registry, ScanError, ScanOptions, error::insist, plan, plan::Services, progress::Phase, progress::Progress,
+    reconcile::Reconciler, suspects::Suspects,
+};
+use async_trait::async_trait;
+use fleetscan_proto::{
+    AccountId, Cell, Clock, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState, Sink, Store, Task,
+    TaskQueue, catalogue::Catalogue,
+};
+use jiff::Timestamp;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Asks whether the hub is still itself.
+#[async_trait]
+pub trait HubCheck: Send + Sync + 'static {
+    /// The hub's GetCallerIdentity; an error says in a sentence what is wrong.
+    async fn check(&self) -> Result<(), String>;
+}
+
+/// What a scan works with.
+#[derive(Clone)]
+pub struct ScanParts {
+    /// Where tasks go.
+    pub queue: Arc<dyn TaskQueue>,
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// Where results go.
+    pub sink: Arc<dyn Sink>,
+    /// The hub.
+    pub hub: Arc<dyn HubCheck>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// What may be read.
+    pub catalogue: Arc<Catalogue>,
+    /// The accounts to scan.
+    pub accounts: Arc<Registry>,
+    /// Answers how many AssumeRole calls were made so far; for the manifest.
+    pub assume_role_calls: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// What is asked of a scan.
+#[derive(Debug, Clone, Default)]
+pub struct ScanRequest {
+    /// Regional cells are limited to these; empty: every enabled region.
+    pub regions: Vec<String>,
+    /// The catalogue's services to read; empty: all.
+    pub services: Vec<String>,
+    /// Name of the profile.
+    pub profile: String,
+    /// Root of the results, as the operator named it.
+    pub out: String,
+    /// Do not resume; what is unfinished of this plan is cancelled.
+    pub fresh: bool,
+    /// The most of any published rate that is used, 0 to 1; for the manifest.
+    pub share: f64,
+}
+
+/// A scan that was created, or found unfinished.
+#[derive(Debug, Clone)]
+pub struct OpenedScan {
+    /// What was asked.
+    pub spec: ScanSpec,
+    /// It was begun by an earlier run.
+    pub resumed: bool,
+    /// Where it stands.
+    pub counts: ScanCounts,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScanEnd {
+    /// Every cell has its outcome, and the results are whole.
+    Finished(Box<Manifest>),
+    /// Stopped; the same command goes on from here.
+    Interrupted,
+}
+
+/// Runs one scan.
+pub struct ScanRunner {
+    pub(crate) parts: ScanParts,
+    pub(crate) request: ScanRequest,
+    pub(crate) options: ScanOptions,
+    pub(crate) services: Services,
+    progress: watch::Sender<Progress>,
+}
+
+impl ScanRunner {
+    /// A runner of one request.
+    pub fn new(parts: ScanParts, request: ScanRequest, options: ScanOptions) -> Self {
+        let services = Services::of(&parts.catalogue, &request.services);
+        Self { parts, request, options, services, progress: watch::Sender::default() }
+    }
+
+    /// The scan as it goes on; updated a few times a second.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Finds the unfinished scan of this plan, or creates one.
+    pub async fn open(&self) -> Result<OpenedScan, ScanError> {
+        let now = self.parts.clock.now();
+        let plan = self.plan_digest();
+        let store = &self.parts.store;
+        self.give_up_old_scans(now).await?;
+        while let Some(row) = insist!(self.options, store.unfinished_scan(&plan, Timestamp::MIN))? {
+            if !self.request.fresh {
+                let counts = insist!(self.options, store.counts(&row.spec.id))?;
+                return Ok(OpenedScan { spec: row.spec, resumed: true, counts });
+            }
+            insist!(self.options, store.end_scan(&row.spec.id, ScanState::Cancelled, now))?;
+        }
+        let spec = ScanSpec {
+            id: ScanId::new(now, rand::random()),
+            plan,
+            started_at: now,
+            regions: self.request.regions.clone(),
+            services: self.services.all(),
+            catalogue: self.parts.catalogue.digest().to_owned(),
+            profile: self.request.profile.clone(),
+            out: self.request.out.clone(),
+            accounts: self.parts.accounts.len() as u64,
+        };
+        let ids = self.parts.accounts.ids();
+        insist!(self.options, store.create_scan(&spec, &ids))?;
+        let counts = insist!(self.options, store.counts(&spec.id))?;
+        Ok(OpenedScan { spec, resumed: false, counts })
+    }
+
+    /// Runs the scan to its end, or until `stop`.
+    pub async fn run(&self, opened: &OpenedScan, stop: CancellationToken) -> Result<ScanEnd, ScanError> {
+        let mut run = Run::new(self, &opened.spec, opened.resumed);
+        let mut ticks = tokio::time::interval(self.options.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let work = async {
+            loop {
+                ticks.tick().await;
+                if run.tick().await? {
+                    break;
+                }
+            }
+            run.show(Phase::Finalising);
+            let manifest = run.finalise().await?;
+            run.show(Phase::Ended);
+            Ok(ScanEnd::Finished(Box::new(manifest)))
+        };
+        // Dropping the work in the middle of a step is what a kill does, and every step survives that.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(ScanEnd::Interrupted),
+            end = work => end,
+        }
+    }
+
+    fn plan_digest(&self) -> String {
+        let services = self.services.all();
+        plan::digest(
+            &self.parts.accounts,
+            &plan::PlanParts {
+                regions: &self.request.regions,
+                services: &services,
+                catalogue: self.parts.catalogue.digest(),
+                profile: &self.request.profile,
+                out: &self.request.out,
+            },
+        )
+    }
+
+    /// Scans that are too old to be resumed are over, whoever began them.
+    async fn give_up_old_scans(&self, now: Timestamp) -> Result<(), ScanError> {
+        let oldest = now - self.options.resume_within;
+        for row in insist!(self.options, self.parts.store.scans())? {
+            if row.state == ScanState::Running && row.spec.started_at < oldest {
+                tracing::warn!(scan = %row.spec.id, "an unfinished scan is too old to be resumed: given up");
+                insist!(self.options, self.parts.store.end_scan(&row.spec.id, ScanState::Cancelled, now))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scan under way: what one process knows of it, all of which can be found again in the store.
+pub(crate) struct Run<'a> {
+    pub(crate) runner: &'a ScanRunner,
+    pub(crate) parts: &'a ScanParts,
+    pub(crate) options: &'a ScanOptions,
+    pub(crate) spec: &'a ScanSpec,
+    pub(crate) started: Instant,
+    /// Tasks to publish, as soon as the queue takes them.
+    pub(crate) outbox: VecDeque<Task>,
+    /// An earlier run's pending cells are still to be published, those after this one.
+    pub(crate) leftover: Option<Option<Cell>>,
+    /// Waiting accounts up to this one have been given their probe.
+    pub(crate) fed_up_to: Option<AccountId>,
+    pub(crate) all_fed: bool,
+    /// Accounts whose probe is published: its generation, and when.
+    pub(crate) probing: HashMap<AccountId, (u64, Instant)>,
+    /// Where the round through the probed accounts stands.
+    pub(crate) probed_up_to: Option<AccountId>,
+    pub(crate) suspects: Suspects,
+    pub(crate) reconciler: Reconciler,
+    pub(crate) counts: ScanCounts,
+}
+
+impl<'a> Run<'a> {
+    fn new(runner: &'a ScanRunner, spec: &'a ScanSpec, resumed: bool) -> Self {
+        Self {
+            runner,
+            parts: &runner.parts,
+            options: &runner.options,
+            spec,
+            started: Instant::now(),
+            outbox: VecDeque::new(),
+            leftover: resumed.then_some(None),
+            fed_up_to: None,
+            all_fed: false,
+            probing: HashMap::new(),
+            probed_up_to: None,
+            suspects: Suspects::default(),
+            reconciler: Reconciler::new(Instant::now()),
+            counts: ScanCounts::default(),
+        }
+    }
+
+    /// One look at the store, and what follows from it. Answers whether every cell has its outcome.
+    async fn tick(&mut self) -> Result<bool, ScanError> {
+        self.counts = insist!(self.options, self.parts.store.counts(&self.spec.id))?;
+        self.show(Phase::Reading);
+        if self.is_over() {
+            return Ok(true);
+        }
+        self.judge_suspects().await?;
+        self.settle_probed().await?;
+        if self.started.elapsed() >= self.options.deadline {
+            self.end_by_deadline().await?;
+        } else {
+            self.feed().await?;
+            self.publish().await?;
+            self.reconcile().await?;
+        }
+        Ok(false)
+    }
+
+    fn is_over(&self) -> bool {
+        let planned = self.counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
+        planned == self.spec.accounts && self.counts.pending() == 0
+    }
+
+    fn show(&self, phase: Phase) {
+        let planned = self.counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
+        let unplanned = self.spec.accounts.saturating_sub(planned);
+        let each = match planned {
+            0 => self.cells_of_an_account() as f64,
+            planned => self.counts.cells as f64 / planned as f64,
+        };
+        self.runner.progress.send_replace(Progress {
+            phase,
+            counts: self.counts.clone(),
+            accounts: self.spec.accounts,
+            expected_cells: self.counts.cells + (each * unplanned as f64).round() as u64,
+            suspects: self.suspects.len() as u64,
+            breaker_open: self.suspects.breaker_open(),
+        });
+    }
+
+    /// A guess, for accounts that have not answered yet.
+    pub(crate) fn cells_of_an_account(&self) -> usize {
+        let regions = match self.spec.regions.len() {
+            0 => fleetscan_proto::DEFAULT_REGIONS.len(),
+            some => some,
+        };
+        self.runner.services.cells(regions).max(1)
+    }
+}

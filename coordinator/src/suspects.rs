@@ -1,0 +1,293 @@
+//! Accounts whose AssumeRole was denied, until it is decided what that means.
+
+use crate::{
+    ScanError,
+    error::insist,
+    revocation::{self, Denied, Known, Tally, Verdict},
+    scan::Run,
+};
+use fleetscan_proto::{AccountId, AccountState, AccountStatus, AssumeDenial, Outcome, ProbeFailure};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What a denial interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    /// The probe: the account has no cells yet.
+    Probe,
+    /// Cells, which wait while the denial is open in the store.
+    Cells,
+}
+
+#[derive(Debug, Clone)]
+struct Suspect {
+    denial: AssumeDenial,
+    interrupted: Interrupted,
+    status: Option<AccountStatus>,
+    since: Instant,
+    /// The denial was closed so that a worker tries again; it may be opened anew.
+    retried: Option<Instant>,
+}
+
+/// The suspects of a scan, and the window in which denials are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    suspects: BTreeMap<AccountId, Suspect>,
+    /// Accounts that had worked and were attempted, and when last.
+    attempted: BTreeMap<AccountId, Timestamp>,
+    /// Of these, the denied ones that are decided, and when.
+    decided: BTreeMap<AccountId, Timestamp>,
+    hub: Option<(Instant, bool)>,
+    breaker_open: bool,
+}
+
+impl Suspects {
+    pub(crate) fn len(&self) -> usize {
+        self.suspects.len()
+    }
+    pub(crate) fn breaker_open(&self) -> bool {
+        self.breaker_open
+    }
+    /// An account let us in.
+    pub(crate) fn let_in(&mut self, account: &AccountId, at: Timestamp) {
+        self.attempted.insert(account.clone(), at);
+        self.decided.remove(account);
+    }
+
+    fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>) {
+        if Known::of(status.as_ref()) == Known::Worked {
+            self.attempted.insert(denial.account.clone(), denial.at);
+        }
+        let account = denial.account.clone();
+        let fresh = Suspect { denial, interrupted, status, since: Instant::now(), retried: None };
+        self.suspects.insert(account, fresh);
+    }
+
+    fn tally(&mut self, oldest: Timestamp, customer: &dyn Fn(&AccountId) -> String) -> Tally {
+        self.decided.retain(|_, at| *at >= oldest);
+        let (suspects, decided) = (&self.suspects, &self.decided);
+        self.attempted.retain(|id, at| *at >= oldest || suspects.contains_key(id) || decided.contains_key(id));
+        let waiting = suspects.values().filter(|s| Known::of(s.status.as_ref()) == Known::Worked);
+        let denied = waiting.map(|s| &s.denial.account).chain(decided.keys().filter(|id| !suspects.contains_key(*id)));
+        Tally { attempted: self.attempted.len(), denied: denied.map(customer).collect() }
+    }
+}
+
+impl Run<'_> {
+    /// A probe was denied.
+    pub(crate) async fn suspect_probe(&mut self, account: &AccountId, f: &ProbeFailure) -> Result<(), ScanError> {
+        if self.suspects.suspects.contains_key(account) {
+            return Ok(());
+        }
+        let opened = insist!(self.options, self.parts.store.open_denials(&self.spec.id, Some(account)))?;
+        let denial = opened.into_iter().next().unwrap_or_else(|| AssumeDenial {
+            scan: self.spec.id.clone(),
+            account: account.clone(),
+            at: f.at,
+            code: f.code.clone().unwrap_or_default(),
+            request_id: f.request_id.clone(),
+            tries: 1,
+            doing: "probe".to_owned(),
+            our_fault: false,
+        });
+        let status = insist!(self.options, self.parts.store.account_status(account))?;
+        self.suspects.add(denial, Interrupted::Probe, status);
+        Ok(())
+    }
+
+    /// Reads what workers opened, decides what can be decided, and carries it out.
+    pub(crate) async fn judge_suspects(&mut self) -> Result<(), ScanError> {
+        self.meet_opened_denials().await?;
+        if self.suspects.suspects.is_empty() {
+            self.suspects.breaker_open = false;
+            return Ok(());
+        }
+        let now = self.parts.clock.now();
+        let accounts = &self.parts.accounts;
+        let tally = self.suspects.tally(now - self.options.breaker_window, &|id| accounts.customer(id));
+        let open = tally.breaker_open();
+        if open && !self.suspects.breaker_open {
+            let (denied, attempted) = (tally.denied.len(), tally.attempted);
+            tracing::error!(denied, attempted, "many accounts deny AssumeRole at once: none is marked revoked");
+        }
+        self.suspects.breaker_open = open;
+        let hub_works = self.hub_works(now, open).await;
+        let all: Vec<Suspect> = self.suspects.suspects.values().cloned().collect();
+        for suspect in all {
+            let denied = Denied {
+                known: Known::of(suspect.status.as_ref()),
+                age: elapsed(suspect.denial.at, now),
+                waited: suspect.since.elapsed(),
+                our_fault: suspect.denial.our_fault,
+                breaker_open: open,
+                hub_works,
+            };
+            if suspect.retried.is_some() {
+                continue;
+            }
+            match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
+                Verdict::Revoked => self.revoke(&suspect, now).await?,
+                Verdict::Unconfirmed(reason) => self.leave_unconfirmed(&suspect, reason).await?,
+                Verdict::Wait(_) => self.try_again(&suspect, now).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn meet_opened_denials(&mut self) -> Result<(), ScanError> {
+        let opened = insist!(self.options, self.parts.store.open_denials(&self.spec.id, None))?;
+        for denial in &opened {
+            match self.suspects.suspects.get_mut(&denial.account) {
+                Some(known) if known.interrupted == Interrupted::Cells => {
+                    known.denial = denial.clone();
+                    known.retried = None;
+                }
+                Some(_) => {}
+                // The probe's answer is on its way, and is met among the probed accounts.
+                None if denial.doing == "probe" => {}
+                None => {
+                    let status = insist!(self.options, self.parts.store.account_status(&denial.account))?;
+                    self.suspects.add(denial.clone(), Interrupted::Cells, status);
+                }
+            }
+        }
+        // A suspect whose denial is gone was tried again and let us in, or had nothing left to read.
+        let patience = self.options.denial_retry;
+        let open: BTreeSet<&AccountId> = opened.iter().map(|denial| &denial.account).collect();
+        self.suspects.suspects.retain(|account, suspect| {
+            suspect.interrupted == Interrupted::Probe
+                || open.contains(account)
+                || suspect.retried.is_some_and(|at| at.elapsed() < patience)
+        });
+        Ok(())
+    }
+
+    /// Asks the hub, where an answer would decide anything; its last one is believed for a few seconds.
+    async fn hub_works(&mut self, now: Timestamp, breaker_open: bool) -> Option<bool> {
+        let settle = self.options.denial_settle;
+        let wanted = !breaker_open
+            && self.suspects.suspects.values().any(|suspect| {
+                !suspect.denial.our_fault
+                    && Known::of(suspect.status.as_ref()) == Known::Worked
+                    && elapsed(suspect.denial.at, now) >= settle
+            });
+        if !wanted {
+            return None;
+        }
+        if let Some((at, works)) = self.suspects.hub
+            && at.elapsed() < self.options.hub_answer_holds
+        {
+            return Some(works);
+        }
+        let answer = self.parts.hub.check().await;
+        if let Err(problem) = &answer {
+            tracing::error!(%problem, "our own identity does not work: no account is marked revoked");
+        }
+        self.suspects.hub = Some((Instant::now(), answer.is_ok()));
+        Some(answer.is_ok())
+    }
+
+    async fn revoke(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
+        let account = &suspect.denial.account;
+        let reason = "the role no longer lets us in";
+        let known = Known::of(suspect.status.as_ref());
+        if known == Known::Worked {
+            let status = revoked(suspect, now);
+            insist!(self.options, self.parts.store.set_account_status(&status))?;
+            let code = &suspect.denial.code;
+            tracing::warn!(%account, %code, "AssumeRole is denied and confirmed: marked revoked");
+        }
+        let (store, scan) = (&self.parts.store, &self.spec.id);
+        match suspect.interrupted {
+            Interrupted::Probe => self.give_up(account, Outcome::Revoked, reason).await?,
+            Interrupted::Cells => {
+                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Revoked, reason, now))?;
+                for meanwhile in [Outcome::Unconfirmed, Outcome::Denied] {
+                    insist!(self.options, store.amend_cells(scan, account, meanwhile, Outcome::Revoked))?;
+                }
+            }
+        }
+        self.close(suspect, now).await
+    }
+
+    /// No verdict in time: the account keeps its state, and its cells say that they are not known.
+    pub(crate) async fn leave_all_unconfirmed(&mut self) -> Result<(), ScanError> {
+        let all: Vec<Suspect> = self.suspects.suspects.values().cloned().collect();
+        for suspect in all {
+            self.leave_unconfirmed(&suspect, "AssumeRole was denied, and the scan's deadline ran out").await?;
+        }
+        Ok(())
+    }
+
+    async fn leave_unconfirmed(&mut self, suspect: &Suspect, reason: &str) -> Result<(), ScanError> {
+        let account = &suspect.denial.account;
+        let now = self.parts.clock.now();
+        if suspect.status.is_none() {
+            let mut status = revoked(suspect, now);
+            status.state = AccountState::Pending;
+            insist!(self.options, self.parts.store.set_account_status(&status))?;
+        }
+        let (store, scan) = (&self.parts.store, &self.spec.id);
+        match suspect.interrupted {
+            Interrupted::Probe => self.give_up(account, Outcome::Unconfirmed, reason).await?,
+            Interrupted::Cells => {
+                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Unconfirmed, reason, now))?;
+            }
+        }
+        self.close(suspect, now).await
+    }
+
+    async fn close(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
+        let account = &suspect.denial.account;
+        insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
+        if Known::of(suspect.status.as_ref()) == Known::Worked {
+            self.suspects.decided.insert(account.clone(), now);
+        }
+        self.suspects.suspects.remove(account);
+        Ok(())
+    }
+
+    /// While a verdict waits, workers try AssumeRole again from time to time: what broke may have been mended.
+    async fn try_again(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
+        let due = elapsed(suspect.denial.at, now) >= self.options.denial_retry;
+        if suspect.interrupted == Interrupted::Cells && due {
+            let account = &suspect.denial.account;
+            insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
+            if let Some(known) = self.suspects.suspects.get_mut(account) {
+                known.retried = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// The status of an account that took its role away, with the evidence for it.
+fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
+    let denial = &suspect.denial;
+    let mut evidence = BTreeMap::from([
+        ("denied_at".to_owned(), denial.at.to_string()),
+        ("code".to_owned(), denial.code.clone()),
+        ("tries".to_owned(), denial.tries.to_string()),
+        ("doing".to_owned(), denial.doing.clone()),
+        ("hub".to_owned(), "GetCallerIdentity worked".to_owned()),
+    ]);
+    if let Some(id) = &denial.request_id {
+        evidence.insert("request_id".to_owned(), id.clone());
+    }
+    AccountStatus {
+        account: denial.account.clone(),
+        state: AccountState::Revoked,
+        since: now,
+        last_success: suspect.status.as_ref().and_then(|status| status.last_success),
+        denied: Vec::new(),
+        evidence,
+    }
+}
