@@ -1,1 +1,34 @@
-//! Sessions, limiter, calls, extraction and sinks: the only crate that calls AWS.
+//! The worker: the only crate that calls AWS, and on a customer's session only through the gate.
+//!
+//! * [`hub`]: the principal that fleetscan runs as
+//! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
+//! * [`gate`]: what may be called at all
+//! * [`limiter`]: how fast
+//! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
+//!   [`typed`] through the SDK's typed clients
+//! * [`extract`]: a cell, from its operations to its records
+//! * [`probe`]: an account, from its grant to its regions
+//! * [`sink`]: where results go
+//! * [`Worker`]: takes tasks from the queue and does all this
+
+pub mod account;
+pub mod call;
+pub mod classify;
+pub mod extract;
+pub mod gate;
+pub mod http;
+pub mod hub;
+pub mod limiter;
+pub mod policy;
+pub mod probe;
+pub mod retry;
+mod runner;
+pub mod session;
+pub mod sink;
+mod stats;
+pub mod typed;
+pub mod wire;
+
+pub use hub::{Hub, HubError, HubOptions, Identity};
+pub use runner::{Worker, WorkerConfig, WorkerParts};
+pub use stats::{Stats, StatsCell};

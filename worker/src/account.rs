@@ -1,0 +1,114 @@
+//! What a worker keeps of each account that it works on, for as long as it does.
+
+use crate::{limiter::AccountBuckets, session::Sessions};
+use fleetscan_proto::{AccountId, LearnedFactor, Store, StoreError, catalogue::Service};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// An account in work.
+#[derive(Debug)]
+pub struct AccountContext {
+    /// Its limiters.
+    pub buckets: AccountBuckets,
+    users: Mutex<usize>,
+}
+
+impl AccountContext {
+    /// Which account.
+    pub fn id(&self) -> &AccountId {
+        self.buckets.account()
+    }
+}
+
+/// The accounts that a worker works on at present.
+#[derive(Debug)]
+pub struct Accounts {
+    share: f64,
+    sessions: Arc<Sessions>,
+    open: Mutex<HashMap<AccountId, Arc<AccountContext>>>,
+    /// Accounts that were put off keep their limiters for a while: theirs are not full, and neither are AWS's.
+    rested: Mutex<HashMap<AccountId, Arc<AccountContext>>>,
+}
+
+/// The most accounts whose limiters are kept while none of their tasks is in work.
+const MAX_RESTED: usize = 256;
+
+impl Accounts {
+    /// Accounts whose buckets are used at `share`.
+    pub fn new(share: f64, sessions: Arc<Sessions>) -> Self {
+        Self { share, sessions, open: Mutex::default(), rested: Mutex::default() }
+    }
+
+    /// Begins work in an account.
+    pub async fn enter(self: &Arc<Self>, store: &dyn Store, account: &AccountId) -> Result<Visit, StoreError> {
+        if let Some(context) = self.existing(account) {
+            return Ok(Visit { accounts: Arc::clone(self), context });
+        }
+        let learned = store.learned(account).await?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let context = open.entry(account.clone()).or_insert_with(|| {
+            Arc::new(AccountContext {
+                buckets: AccountBuckets::new(account.clone(), self.share, learned),
+                users: Mutex::new(0),
+            })
+        });
+        *context.users.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Ok(Visit { accounts: Arc::clone(self), context: Arc::clone(context) })
+    }
+
+    fn existing(&self, account: &AccountId) -> Option<Arc<AccountContext>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.contains_key(account) {
+            let rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner).remove(account)?;
+            open.insert(account.clone(), rested);
+        }
+        let context = open.get(account)?;
+        *context.users.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Some(Arc::clone(context))
+    }
+
+    fn leave(&self, context: &Arc<AccountContext>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = context.users.lock().unwrap_or_else(PoisonError::into_inner);
+        *users -= 1;
+        if *users > 0 {
+            return;
+        }
+        drop(users);
+        if let Some(context) = open.remove(context.id()) {
+            let mut rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
+            if rested.len() >= MAX_RESTED
+                && let Some(id) = rested.keys().next().cloned()
+            {
+                rested.remove(&id);
+                self.sessions.forget(&id);
+            }
+            rested.insert(context.id().clone(), context);
+        }
+    }
+}
+
+/// Work in an account; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Visit {
+    accounts: Arc<Accounts>,
+    context: Arc<AccountContext>,
+}
+
+impl Visit {
+    /// The account in work.
+    pub fn context(&self) -> &Arc<AccountContext> {
+        &self.context
+    }
+    /// A cell is done: its limiters go, and what they learned comes back.
+    pub fn retire(&self, service: &Service, region: &str, now: jiff::Timestamp) -> Vec<LearnedFactor> {
+        self.context.buckets.retire(service, region, now)
+    }
+}
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.accounts.leave(&self.context);
+    }
+}

@@ -1,0 +1,317 @@
+//! One call: gate, permit, session, wire, answer, class; and again, where that helps.
+
+use crate::{
+    account::AccountContext,
+    classify::{Class, classify},
+    gate::Gate,
+    http::{Http, SendError},
+    limiter::{Bucket, Permit},
+    retry::Backoff,
+    session::{Session, SessionError, Sessions},
+    stats::{InFlight, StatsCell},
+    typed,
+    wire::{RawAnswer, parse_answer, parse_error, prepare},
+};
+use fleetscan_proto::{
+    Clock, DeniedBy,
+    catalogue::{Operation, Service},
+};
+use serde_json::{Map, Value};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::sync::Semaphore;
+
+/// Why a call has no answer that could be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// No permission.
+    Denied(DeniedBy),
+    /// There is none: an answer.
+    Absent,
+    /// The credentials are good and not known here.
+    RegionDisabled,
+    /// The bucket is far from its next token: do something else until then.
+    Defer(Duration),
+    /// AWS throttled more often than the task's budget bears.
+    ThrottledOut,
+    /// The page token is not accepted any more.
+    BadToken,
+    /// Retries spent, a malformed answer, or an error that retries do not mend: AWS's code, or our own words.
+    Failed(String),
+    /// There is no session.
+    Session(SessionError),
+}
+
+/// What the calls of one task may cost, and what they did.
+#[derive(Debug)]
+pub struct Budget {
+    /// Calls sent.
+    pub calls: AtomicU64,
+    /// Of these, throttled.
+    pub throttled: AtomicU64,
+    retries_left: AtomicU32,
+    throttles_left: AtomicU32,
+    /// The task may be put off.
+    deferrable: bool,
+}
+
+impl Budget {
+    /// A budget of so many retries (of failures) and throttled answers.
+    pub fn new(retries: u32, throttles: u32, deferrable: bool) -> Self {
+        Self {
+            calls: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
+            retries_left: AtomicU32::new(retries),
+            throttles_left: AtomicU32::new(throttles),
+            deferrable,
+        }
+    }
+    fn take(counter: &AtomicU32) -> bool {
+        counter.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+/// Limits of a single call.
+#[derive(Debug, Clone, Copy)]
+pub struct CallPolicy {
+    /// A next token that is further off than this defers the task.
+    pub patience: Duration,
+    /// Throttled answers to one call in a row, after which its task is put off.
+    pub throttles_in_a_row: u32,
+    /// Tries of one call that fails in passing.
+    pub tries: u32,
+}
+
+impl Default for CallPolicy {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(10), throttles_in_a_row: 8, tries: 4 }
+    }
+}
+
+/// Makes calls on customers' sessions: the only way to do so.
+pub struct Caller {
+    /// The shared client.
+    pub http: Http,
+    /// What may be called.
+    pub gate: Gate,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// The time that calls are signed for.
+    pub clock: Arc<dyn Clock>,
+    /// Where calls are counted.
+    pub stats: Arc<StatsCell>,
+    /// Bounds the calls under way.
+    pub slots: Semaphore,
+    /// Limits of a single call.
+    pub policy: CallPolicy,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// One call to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// In which account.
+    pub account: &'a Arc<AccountContext>,
+    /// Of which service.
+    pub service: &'a str,
+    /// Which operation.
+    pub operation: &'a str,
+    /// Region to sign for.
+    pub region: &'a str,
+    /// Its parameters.
+    pub params: &'a Map<String, Value>,
+    /// A page token is among them.
+    pub paged: bool,
+    /// The task's budget.
+    pub budget: &'a Budget,
+}
+
+enum Next {
+    Again(Duration),
+    Give(CallError),
+}
+
+/// How one call has fared so far.
+struct Trials {
+    waits: Backoff,
+    throttle_waits: Backoff,
+    throttles: u32,
+    failures: u32,
+    sessions: u32,
+}
+
+impl Caller {
+    /// Makes a call: its answer as JSON.
+    pub async fn call(&self, call: Call<'_>) -> Result<Value, CallError> {
+        let (service, operation) =
+            self.gate.admit(call.service, call.operation).map_err(|refused| CallError::Failed(refused.to_string()))?;
+        let bucket = call.account.buckets.bucket(service, operation, call.region);
+        let mut trials = Trials {
+            waits: Backoff::new(Duration::from_millis(100), Duration::from_secs(20)),
+            throttle_waits: Backoff::new(Duration::from_secs(1), Duration::from_secs(20)),
+            throttles: 0,
+            failures: 0,
+            sessions: 0,
+        };
+        // Bounded: every turn that does not return spends one of the trials' or the budget's.
+        loop {
+            let next = match self.turn(&call, service, operation, &bucket, &mut trials).await {
+                Ok(value) => return Ok(value),
+                Err(next) => next,
+            };
+            match next {
+                Next::Give(error) => return Err(error),
+                Next::Again(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    async fn turn(
+        &self,
+        call: &Call<'_>,
+        service: &Service,
+        operation: &Operation,
+        bucket: &Bucket,
+        trials: &mut Trials,
+    ) -> Result<Value, Next> {
+        let permit = self.permit(call, bucket).await.map_err(Next::Give)?;
+        let session = self.sessions.get(call.account.id()).await.map_err(|e| Next::Give(CallError::Session(e)))?;
+        let answer = {
+            let _slot =
+                self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
+            let _in_flight = InFlight::of(&self.stats.calls_in_flight);
+            call.budget.calls.fetch_add(1, Relaxed);
+            self.stats.calls.fetch_add(1, Relaxed);
+            self.exchange(call, service, operation, &session).await
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(SendError::Refused(why)) => return Err(Next::Give(CallError::Failed(why))),
+            Err(SendError::Transport(why)) => return Err(self.failed(call, trials, why)),
+        };
+        if answer.status < 300 {
+            bucket.succeeded(permit);
+            return parse_answer(service, operation, &answer).map_err(|e| self.failed(call, trials, e.to_string()));
+        }
+        let (code, message) = parse_error(service.protocol, &answer);
+        let class = class_of(operation, &answer, &code, &message, call.paged);
+        if class != Class::Throttled {
+            bucket.succeeded(permit);
+        }
+        Err(self.judge(call, class, &code, &answer, bucket, permit, &session, trials).await)
+    }
+
+    async fn permit(&self, call: &Call<'_>, bucket: &Bucket) -> Result<Permit, CallError> {
+        let began = tokio::time::Instant::now();
+        let patience = if call.budget.deferrable { self.policy.patience } else { Duration::MAX };
+        let permit = bucket.acquire(patience).await.map_err(CallError::Defer);
+        let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.stats.waited_ms.fetch_add(waited, Relaxed);
+        permit
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        service: &Service,
+        operation: &Operation,
+        session: &Session,
+    ) -> Result<RawAnswer, SendError> {
+        if service.typed {
+            return typed::send(&self.http, &self.gate, service, &operation.name, call.region, call.params, session)
+                .await;
+        }
+        let request = prepare(service, operation, call.params.clone());
+        self.http
+            .send(
+                service,
+                call.region,
+                call.account.id(),
+                request,
+                session.identity(),
+                SystemTime::from(self.clock.now()),
+            )
+            .await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place sees the whole of an answer")]
+    async fn judge(
+        &self,
+        call: &Call<'_>,
+        class: Class,
+        code: &str,
+        answer: &RawAnswer,
+        bucket: &Bucket,
+        permit: Permit,
+        session: &Session,
+        trials: &mut Trials,
+    ) -> Next {
+        match class {
+            Class::Throttled => {
+                bucket.throttled(permit);
+                self.stats.throttled.fetch_add(1, Relaxed);
+                call.budget.throttled.fetch_add(1, Relaxed);
+                trials.throttles += 1;
+                let wait = trials.throttle_waits.next_wait();
+                if !Budget::take(&call.budget.throttles_left) {
+                    Next::Give(CallError::ThrottledOut)
+                } else if trials.throttles > self.policy.throttles_in_a_row && call.budget.deferrable {
+                    Next::Give(CallError::Defer(Duration::from_secs(15)))
+                } else {
+                    Next::Again(wait)
+                }
+            }
+            Class::Denied(by) => Next::Give(CallError::Denied(by)),
+            Class::Absent => Next::Give(CallError::Absent),
+            Class::NotSubscribed => Next::Give(CallError::RegionDisabled),
+            Class::BadToken => Next::Give(CallError::BadToken),
+            Class::Permanent => Next::Give(CallError::Failed(if code.is_empty() {
+                format!("HTTP {}", answer.status)
+            } else {
+                code.to_owned()
+            })),
+            Class::Transient => self.failed(
+                call,
+                trials,
+                if code.is_empty() { format!("HTTP {}", answer.status) } else { code.to_owned() },
+            ),
+            Class::SessionExpired | Class::SessionInvalid => {
+                self.sessions.invalidate(call.account.id(), session.number()).await;
+                trials.sessions += 1;
+                match (class, trials.sessions) {
+                    (_, 1) => Next::Again(Duration::ZERO),
+                    // New credentials that are refused as well: they are good elsewhere, so it is the region.
+                    (Class::SessionInvalid, _) => Next::Give(CallError::RegionDisabled),
+                    (_, 2) => Next::Again(Duration::from_secs(1)),
+                    _ => Next::Give(CallError::Failed(code.to_owned())),
+                }
+            }
+        }
+    }
+
+    fn failed(&self, call: &Call<'_>, trials: &mut Trials, why: String) -> Next {
+        trials.failures += 1;
+        if trials.failures >= self.policy.tries || !Budget::take(&call.budget.retries_left) {
+            return Next::Give(CallError::Failed(why));
+        }
+        Next::Again(trials.waits.next_wait())
+    }
+}
+
+/// S3 answers HEAD without a body: there the status is all there is.
+fn class_of(operation: &Operation, answer: &RawAnswer, code: &str, message: &str, paged: bool) -> Class {
+    if code.is_empty() && operation.http.method == "HEAD" && answer.status == 404 {
+        return Class::Absent;
+    }
+    classify(operation, answer.status, code, message, paged)
+}

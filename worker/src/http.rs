@@ -1,0 +1,177 @@
+//! The HTTP client that all calls share: the SDK's own, with its pool of connections.
+
+use crate::wire::{PreparedRequest, RawAnswer};
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
+};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector as _, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    identity::Identity,
+    orchestrator::HttpRequest,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use fleetscan_proto::{AccountId, catalogue::Service, partition_of};
+use std::time::{Duration, SystemTime};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(25);
+/// From the first byte sent to the last one read; below the margin at which sessions are refreshed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A call that got no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Worth another try: time-out, broken connection.
+    #[error("no answer: {0}")]
+    Transport(String),
+    /// Not worth another try: the gate, a request that cannot be built.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The shared client.
+#[derive(Debug, Clone)]
+pub struct Http {
+    connector: SharedHttpConnector,
+    client: SharedHttpClient,
+    endpoint: Option<String>,
+}
+
+impl Http {
+    /// A client; `endpoint` (`AWS_ENDPOINT_URL`) replaces AWS's own hosts.
+    pub fn new(endpoint: Option<String>) -> Self {
+        let ring = || tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+        let settings =
+            HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
+        let connector = Connector::builder()
+            .connector_settings(settings)
+            .sleep_impl(TokioSleep::new())
+            .tls_provider(ring())
+            .build();
+        let client = Builder::new().tls_provider(ring()).build_https();
+        Self {
+            connector: SharedHttpConnector::new(connector),
+            client,
+            endpoint: endpoint.map(|e| e.trim_end_matches('/').to_owned()),
+        }
+    }
+
+    /// The client for the SDK's typed crates.
+    pub fn sdk_client(&self) -> SharedHttpClient {
+        self.client.clone()
+    }
+
+    /// The endpoint that replaces AWS's own hosts.
+    pub fn custom_endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Scheme and host of a service in a region.
+    pub fn endpoint(&self, service: &Service, region: &str, account: &AccountId) -> String {
+        if let Some(endpoint) = &self.endpoint {
+            return endpoint.clone();
+        }
+        let suffix = partition_of(region).1;
+        match service.id.as_str() {
+            // S3 Control is the one API that puts the account into the host name.
+            "s3control" => format!("https://{account}.s3-control.{region}.{suffix}"),
+            _ if service.scope != fleetscan_proto::catalogue::Scope::Regional && service.id == "account" => {
+                format!("https://account.{region}.{suffix}")
+            }
+            _ => format!("https://{}.{region}.{suffix}", service.endpoint_prefix),
+        }
+    }
+
+    /// Signs a request and sends it.
+    pub async fn send(
+        &self,
+        service: &Service,
+        region: &str,
+        account: &AccountId,
+        request: PreparedRequest,
+        identity: &Identity,
+        now: SystemTime,
+    ) -> Result<RawAnswer, SendError> {
+        let uri = format!("{}{}", self.endpoint(service, region, account), request.path_and_query);
+        let request = signed(service, region, uri, request, identity, now).map_err(SendError::Refused)?;
+        match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(SendError::Transport("timed out".into())),
+        }
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> Result<RawAnswer, SendError> {
+        let response = self.connector.call(request).await.map_err(|e| SendError::Transport(transport(&e)))?;
+        let header = |name: &str| response.headers().get(name).map(str::to_owned);
+        let request_id =
+            header("x-amzn-requestid").or_else(|| header("x-amz-request-id")).or_else(|| header("x-amzn-request-id"));
+        let (error_type, bucket_region) = (header("x-amzn-errortype"), header("x-amz-bucket-region"));
+        let status = response.status().as_u16();
+        let body = ByteStream::new(response.into_body())
+            .collect()
+            .await
+            .map_err(|_| SendError::Transport("the answer broke off".into()))?;
+        Ok(RawAnswer { status, request_id, error_type, bucket_region, body: body.into_bytes() })
+    }
+}
+
+/// What went wrong, without addresses or bodies.
+fn transport(error: &aws_smithy_runtime_api::client::result::ConnectorError) -> String {
+    if error.is_timeout() {
+        "timed out".into()
+    } else if error.is_io() {
+        "the connection failed".into()
+    } else if error.is_user() {
+        "the request could not be sent".into()
+    } else {
+        "the connection broke".into()
+    }
+}
+
+fn signed(
+    service: &Service,
+    region: &str,
+    uri: String,
+    request: PreparedRequest,
+    identity: &Identity,
+    now: SystemTime,
+) -> Result<HttpRequest, String> {
+    let mut settings = SigningSettings::default();
+    if service.signing_name == "s3" {
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    }
+    let params = v4::SigningParams::builder()
+        .identity(identity)
+        .region(region)
+        .name(&service.signing_name)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|e| format!("the request could not be signed: {e}"))?
+        .into();
+    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let signable = SignableRequest::new(&request.method, &uri, headers, SignableBody::Bytes(request.body.as_bytes()))
+        .map_err(|e| format!("the request could not be signed: {e}"))?;
+    let (instructions, _) =
+        sign(signable, &params).map_err(|e| format!("the request could not be signed: {e}"))?.into_parts();
+    let mut builder =
+        ::http::Request::builder().method(request.method.as_str()).uri(&uri).header("user-agent", USER_AGENT);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let mut built =
+        builder.body(SdkBody::from(request.body)).map_err(|e| format!("the request could not be built: {e}"))?;
+    instructions.apply_to_request_http1x(&mut built);
+    HttpRequest::try_from(built).map_err(|e| format!("the request could not be built: {e}"))
+}
+
+/// How fleetscan names itself in customers' CloudTrail.
+pub const USER_AGENT: &str = concat!("fleetscan/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,344 @@
+//! How fast an account may be asked: one bucket for each of AWS's own, at a share of its rate, that learns.
+
+use fleetscan_proto::{
+    AccountId, LearnedFactor,
+    catalogue::{Limit, LimitRate, Operation, Service},
+};
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What a throttle leaves of the learned factor.
+const CUT: f64 = 0.7;
+/// The least that a factor falls to.
+const FLOOR: f64 = 0.05;
+/// How long a bucket must go without a throttle before its factor is raised, and between two raises.
+const RAISE_EVERY: Duration = Duration::from_secs(2);
+/// By how much a cut factor is raised each time.
+const RAISE: f64 = 0.05;
+/// How far above its assumed start an unpublished limit may grow.
+const UNKNOWN_CEILING: f64 = 16.0;
+/// A client's clock and the network are not exact: what is left of a bucket so that ours runs empty before AWS's does.
+const MARGIN: f64 = 0.98;
+/// The same for the burst.
+const BURST_MARGIN: f64 = 0.9;
+
+/// Tokio's clock for governor, so that Tokio's paused clock moves the limiters as well.
+#[derive(Debug, Clone, Copy, Default)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    type Instant = std::time::Instant;
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into_std()
+    }
+}
+
+type Governor = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<std::time::Instant>>;
+
+/// Leave for one call. Say what became of it: [`Bucket::succeeded`] or [`Bucket::throttled`].
+#[derive(Debug, Clone, Copy)]
+pub struct Permit {
+    epoch: u64,
+}
+
+/// One of AWS's token buckets, as this process sees it.
+#[derive(Debug)]
+pub struct Bucket {
+    rate: f64,
+    burst: f64,
+    ceiling: f64,
+    state: Mutex<State>,
+    /// Callers wait in line: whoever holds it is next.
+    line: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    governor: Arc<Governor>,
+    factor: f64,
+    /// Counts cuts: permits of an earlier epoch do not cut again, for they were given before the news.
+    epoch: u64,
+    changed: Instant,
+    ever_throttled: bool,
+}
+
+impl Bucket {
+    /// A bucket at `share` (0 to 1) of `limit` in `region`, beginning with what was `learned`.
+    pub fn new(limit: &Limit, region: &str, share: f64, learned: Option<f64>) -> Self {
+        let (rate, burst, ceiling) = match &limit.rate {
+            LimitRate::Known { rate, burst, by_region } => {
+                let rate_here = by_region.get(region).copied().unwrap_or(*rate);
+                (rate_here, if by_region.contains_key(region) { rate_here } else { *burst }, 1.0)
+            }
+            LimitRate::Unknown { start } => (*start, *start, UNKNOWN_CEILING),
+        };
+        let (rate, burst) = (rate * share * MARGIN, (burst * share * BURST_MARGIN).max(1.0));
+        let factor = learned.unwrap_or(1.0).clamp(FLOOR, ceiling);
+        let state = State {
+            governor: Arc::new(governor(rate * factor, burst)),
+            factor,
+            epoch: 0,
+            changed: Instant::now(),
+            ever_throttled: learned.is_some_and(|f| f < 1.0),
+        };
+        Self { rate, burst, ceiling, state: Mutex::new(state), line: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Waits in line for a permit; where the next token alone is further off than `patience`, answers how far.
+    pub async fn acquire(&self, patience: Duration) -> Result<Permit, Duration> {
+        let _turn = self.line.lock().await;
+        loop {
+            let (governor, epoch) = {
+                let state = self.lock();
+                (Arc::clone(&state.governor), state.epoch)
+            };
+            match governor.check() {
+                Ok(()) => return Ok(Permit { epoch }),
+                Err(not_until) => {
+                    let wait = not_until.wait_time_from(TokioClock.now());
+                    if wait > patience {
+                        return Err(wait);
+                    }
+                    // A cut may come while we wait; asking again finds the slower bucket.
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// AWS took the call: after a while without a throttle, the factor rises a little.
+    pub fn succeeded(&self, _permit: Permit) {
+        let mut state = self.lock();
+        if state.factor >= self.ceiling || state.changed.elapsed() < RAISE_EVERY {
+            return;
+        }
+        let raised = if state.ever_throttled {
+            state.factor + RAISE * self.ceiling.min(state.factor.max(1.0))
+        } else {
+            state.factor * 1.25
+        };
+        state.factor = raised.min(self.ceiling);
+        state.changed = Instant::now();
+        self.rebuild(&mut state);
+    }
+
+    /// AWS throttled the call: the factor is cut, once for all calls that were under way. Answers whether this was
+    /// the news.
+    pub fn throttled(&self, permit: Permit) -> bool {
+        let mut state = self.lock();
+        if permit.epoch != state.epoch {
+            return false;
+        }
+        state.factor = (state.factor * CUT).max(FLOOR);
+        state.epoch += 1;
+        state.changed = Instant::now();
+        state.ever_throttled = true;
+        self.rebuild(&mut state);
+        true
+    }
+
+    /// The learned factor, where it differs from the assumption.
+    pub fn learned(&self) -> Option<f64> {
+        let state = self.lock();
+        ((state.factor - 1.0).abs() > f64::EPSILON || state.ever_throttled).then_some(state.factor)
+    }
+
+    /// Calls a second at present.
+    pub fn rate(&self) -> f64 {
+        self.rate * self.lock().factor
+    }
+
+    /// Governor's quotas are fixed, so a new rate is a new limiter: an empty one, for AWS's bucket is not full either.
+    fn rebuild(&self, state: &mut State) {
+        let fresh = governor(self.rate * state.factor, self.burst);
+        let all = NonZeroU32::new(whole(self.burst)).unwrap_or(NonZeroU32::MIN);
+        let _emptied = fresh.check_n(all);
+        state.governor = Arc::new(fresh);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn governor(rate: f64, burst: f64) -> Governor {
+    let period = Duration::from_secs_f64((1.0 / rate.max(1e-4)).max(1e-9));
+    let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN));
+    RateLimiter::direct_with_clock(
+        quota.allow_burst(NonZeroU32::new(whole(burst)).unwrap_or(NonZeroU32::MIN)),
+        TokioClock,
+    )
+}
+
+/// The whole part of a burst, at least one: a call cannot be made by halves.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded and positive")]
+fn whole(burst: f64) -> u32 {
+    burst.clamp(1.0, f64::from(u32::MAX)) as u32
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    region: String,
+    service: String,
+    limit: usize,
+    operation: Option<usize>,
+}
+
+/// The buckets of one account.
+#[derive(Debug)]
+pub struct AccountBuckets {
+    account: AccountId,
+    share: f64,
+    learned: HashMap<String, f64>,
+    buckets: Mutex<HashMap<Key, Arc<Bucket>>>,
+}
+
+/// Stands for the region of a bucket that all regions share.
+const EVERY_REGION: &str = "*";
+
+impl AccountBuckets {
+    /// Buckets of `account` at `share`, beginning with what earlier scans learned.
+    pub fn new(account: AccountId, share: f64, learned: Vec<LearnedFactor>) -> Self {
+        let learned = learned.into_iter().map(|l| (l.bucket, l.factor)).collect();
+        Self { account, share, learned, buckets: Mutex::default() }
+    }
+
+    /// Whose they are.
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The bucket that an operation draws on in a region.
+    pub fn bucket(&self, service: &Service, operation: &Operation, region: &str) -> Arc<Bucket> {
+        let limit = &service.limits[operation.limit];
+        let key = Key {
+            region: if limit.every_region { EVERY_REGION } else { region }.to_owned(),
+            service: service.id.clone(),
+            limit: operation.limit,
+            operation: (!limit.shared).then_some(operation.index),
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(buckets.entry(key).or_insert_with_key(|key| {
+            let learned = self.learned.get(&bucket_name(service, key)).copied();
+            Arc::new(Bucket::new(limit, region, self.share, learned))
+        }))
+    }
+
+    /// Forgets a finished cell's buckets and answers what they learned.
+    pub fn retire(&self, service: &Service, region: &str, now: jiff::Timestamp) -> Vec<LearnedFactor> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learned = Vec::new();
+        buckets.retain(|key, bucket| {
+            let ends = key.service == service.id
+                && (key.region == region || key.region == EVERY_REGION || region == fleetscan_proto::GLOBAL);
+            if ends && let Some(factor) = bucket.learned() {
+                learned.push(LearnedFactor { bucket: bucket_name(service, key), factor, at: now });
+            }
+            !ends
+        });
+        learned
+    }
+}
+
+fn bucket_name(service: &Service, key: &Key) -> String {
+    let group = &service.limits[key.limit].group;
+    match key.operation {
+        None => format!("{}/{}/{group}", key.region, service.id),
+        Some(index) => format!("{}/{}/{group}/{}", key.region, service.id, service.operations[index].name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetscan_proto::catalogue::Owner;
+
+    fn limit(rate: LimitRate) -> Limit {
+        Limit {
+            group: "g".into(),
+            rate,
+            shared: true,
+            every_region: false,
+            owner: Owner::Account,
+            source: String::new(),
+        }
+    }
+    fn known(rate: f64, burst: f64) -> Limit {
+        limit(LimitRate::Known { rate, burst, by_region: [("eu-west-1".to_owned(), 2.0)].into() })
+    }
+    const PATIENT: Duration = Duration::from_secs(3600);
+
+    async fn calls_within(bucket: &Bucket, time: Duration) -> u32 {
+        let end = Instant::now() + time;
+        let mut calls = 0;
+        while tokio::time::timeout_at(end, bucket.acquire(PATIENT)).await.is_ok() {
+            calls += 1;
+        }
+        calls
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_most_the_share_of_rate_and_burst_is_used() {
+        let bucket = Bucket::new(&known(10.0, 20.0), "us-east-1", 0.5, None);
+        let calls = calls_within(&bucket, Duration::from_secs(100)).await;
+        assert!(
+            (480..=510).contains(&calls),
+            "{calls} calls in 100 s at half of 10 a second with a burst of half of 20"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_regions_own_rate_counts_there() {
+        let calls =
+            calls_within(&Bucket::new(&known(10.0, 20.0), "eu-west-1", 1.0, None), Duration::from_secs(50)).await;
+        assert!((95..=103).contains(&calls), "{calls}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_cuts_once_per_event_and_time_heals_it() {
+        let bucket = Bucket::new(&known(10.0, 10.0), "us-east-1", 1.0, None);
+        let first = bucket.acquire(PATIENT).await.expect("a token");
+        let second = bucket.acquire(PATIENT).await.expect("a token");
+        let before = bucket.rate();
+        assert!(bucket.throttled(first));
+        assert!(!bucket.throttled(second), "the second was under way already");
+        assert!((bucket.rate() - before * CUT).abs() < 1e-9);
+        for _ in 0..200 {
+            let permit = bucket.acquire(PATIENT).await.expect("a token");
+            bucket.succeeded(permit);
+        }
+        assert!((bucket.rate() - before).abs() < 1e-9, "published rates are reached again, and never passed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unpublished_limit_grows_until_it_is_throttled() {
+        let bucket = Bucket::new(&limit(LimitRate::Unknown { start: 10.0 }), "us-east-1", 1.0, None);
+        let start = bucket.rate();
+        for _ in 0..500 {
+            let permit = bucket.acquire(PATIENT).await.expect("a token");
+            bucket.succeeded(permit);
+        }
+        assert!(bucket.rate() > 2.0 * start);
+        let kept = Bucket::new(&limit(LimitRate::Unknown { start: 10.0 }), "us-east-1", 1.0, bucket.learned());
+        assert!((kept.rate() - bucket.rate()).abs() < 1e-9, "what was learned is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_is_told_instead_of_waited() {
+        let bucket = Bucket::new(&known(0.01, 1.0), "us-east-1", 1.0, None);
+        bucket.acquire(PATIENT).await.expect("the first");
+        let wait = bucket.acquire(Duration::from_secs(10)).await.expect_err("the second is 100 s off");
+        assert!(wait > Duration::from_secs(90));
+    }
+}

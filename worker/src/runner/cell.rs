@@ -1,0 +1,304 @@
+//! A cell's task: begin, read, make the part durable, record the outcome; in this order.
+
+use super::{Done, TaskError, Worker};
+use crate::{
+    account::Visit,
+    call::Budget,
+    extract::{CellEnd, Extraction, ExtractionParts, Halt, outcome_of},
+    session::SessionError,
+    sink::RecordWriter,
+    stats::InFlight,
+};
+use fleetscan_proto::{
+    AssumeDenial, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PartName, ResultPaths, ScanId, SinkError,
+    catalogue::Service,
+};
+use jiff::SignedDuration;
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long the cells of an account wait between looks at whether its denial was decided.
+const DENIAL_WAIT: Duration = Duration::from_secs(2);
+/// How long a task waits that could not be done for a fault of ours.
+const FAULT_WAIT: Duration = Duration::from_secs(15);
+/// How often at most a session that is denied everything leads to a new AssumeRole.
+const CONFIRM_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// Deliveries without a word of what became of them, after which a task counts as poison.
+const POISON: u32 = 8;
+
+/// One execution of a cell.
+struct Execution<'a> {
+    scan: &'a ScanId,
+    cell: &'a Cell,
+    generation: u64,
+    service: &'a Arc<Service>,
+    visit: &'a Visit,
+    attempts: u32,
+    /// As it stood when this execution began.
+    before: CellProgress,
+    began: Instant,
+}
+
+impl Worker {
+    pub(super) async fn cell(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        redeliveries: u32,
+    ) -> Result<Done, TaskError> {
+        let store = self.parts.store.as_ref();
+        let now = self.parts.clock.now();
+        if !store.open_denials(scan, Some(&cell.account)).await?.is_empty() {
+            return Ok(Done::Defer(generation, DENIAL_WAIT));
+        }
+        let (mut progress, attempts) = match store.begin(scan, cell, generation, &self.config.name, now).await? {
+            Begin::Done | Begin::Stale => return Ok(Done::Ack),
+            Begin::Go { progress, attempts } => (*progress, attempts),
+        };
+        progress.started_at.get_or_insert(now);
+        if redeliveries >= POISON {
+            self.poisoned(scan, cell, generation).await;
+            return Ok(Done::Ack);
+        }
+        let Some(service) = self.parts.catalogue.service(&cell.service) else {
+            // A newer coordinator's catalogue: another worker may know the service.
+            return Ok(Done::Defer(generation, FAULT_WAIT));
+        };
+        let _in_flight = InFlight::of(&self.stats.cells_in_flight);
+        let visit = self.accounts.enter(store, &cell.account).await?;
+        let execution = Execution {
+            scan,
+            cell,
+            generation,
+            service,
+            visit: &visit,
+            attempts,
+            before: progress.clone(),
+            began: Instant::now(),
+        };
+        let part = format!("part-{:016x}-0000.jsonl.zst", rand::random::<u64>());
+        let extraction = Extraction::new(ExtractionParts {
+            caller: &self.caller,
+            account: visit.context(),
+            service,
+            cell,
+            progress,
+            budget: Budget::new(self.config.retries, self.config.throttles, true),
+            writer: RecordWriter::new(Arc::clone(&self.parts.sink), ResultPaths(scan).cell(cell), part),
+            slice_ends: execution.began + self.config.slice,
+            drain: self.draining.clone(),
+        });
+        let end = Box::pin(extraction.run()).await;
+        self.conclude(execution, end).await
+    }
+
+    /// What an execution's end calls for.
+    async fn conclude(&self, execution: Execution<'_>, end: CellEnd) -> Result<Done, TaskError> {
+        let CellEnd { halt, mut progress, writer } = end;
+        progress.totals.seconds += execution.began.elapsed().as_secs_f64();
+        let outcome = match halt {
+            None => outcome_of(&progress),
+            Some(Halt::ThrottledOut) => Outcome::ThrottledOut,
+            Some(Halt::RegionDisabled) if progress.answered.is_empty() => Outcome::RegionDisabled,
+            Some(Halt::RegionDisabled) => {
+                progress.errors.insert("region".into(), "some operations say that the region is not enabled".into());
+                outcome_of(&progress)
+            }
+            Some(Halt::Yield) => return self.hand_in(execution, progress, writer, Duration::ZERO).await,
+            Some(Halt::Defer(wait)) => {
+                self.stats.deferred.fetch_add(1, Relaxed);
+                return self.hand_in(execution, progress, writer, wait).await;
+            }
+            Some(Halt::Restart) => return self.start_over(execution, progress, Duration::ZERO).await,
+            Some(Halt::Session(error)) => return self.no_session(execution, progress, writer, error).await,
+            Some(Halt::Sink(error)) => return self.no_sink(execution, error).await,
+        };
+        // Denied everything: is the role still ours? Cells that were denied because it is not must not say "denied".
+        if outcome == Outcome::Denied
+            && let Err(error) = self.caller.sessions.confirm(&execution.cell.account, CONFIRM_EVERY).await
+        {
+            let before = execution.before.clone();
+            return self.no_session(execution, before, writer, error).await;
+        }
+        self.complete(execution, progress, writer, outcome).await
+    }
+
+    async fn complete(
+        &self,
+        execution: Execution<'_>,
+        mut progress: CellProgress,
+        writer: RecordWriter,
+        outcome: Outcome,
+    ) -> Result<Done, TaskError> {
+        let part = match writer.finish().await {
+            Ok(part) => part,
+            Err(error) => return self.no_sink(execution, error).await,
+        };
+        self.count(&mut progress, part.as_ref());
+        let Execution { scan, cell, generation, service, visit, attempts, .. } = execution;
+        let line = LedgerLine {
+            cell: cell.clone(),
+            outcome,
+            totals: progress.totals,
+            denied: progress.denied,
+            error: error_text(&progress.errors),
+            started_at: progress.started_at,
+            attempts,
+            worker: self.config.name.clone(),
+            parts: progress.parts,
+        };
+        let completion = self.parts.store.complete(scan, generation, &line).await?;
+        if completion != Completion::First
+            && let Some(part) = part
+        {
+            self.discard(scan, cell, &part).await;
+        }
+        let learned = visit.retire(service, service.signing_region(&cell.region), self.parts.clock.now());
+        if !learned.is_empty() {
+            self.parts.store.keep_learned(&cell.account, &learned).await?;
+        }
+        Ok(Done::Ack)
+    }
+
+    /// Makes what there is durable, keeps where the cell stands, and queues it again.
+    async fn hand_in(
+        &self,
+        execution: Execution<'_>,
+        mut progress: CellProgress,
+        writer: RecordWriter,
+        wait: Duration,
+    ) -> Result<Done, TaskError> {
+        let part = match writer.finish().await {
+            Ok(part) => part,
+            Err(error) => return self.no_sink(execution, error).await,
+        };
+        self.count(&mut progress, part.as_ref());
+        let Execution { scan, cell, generation, .. } = execution;
+        match self.parts.store.checkpoint(scan, cell, generation, &progress).await? {
+            Some(generation) => Ok(Done::Defer(generation, wait)),
+            None => {
+                if let Some(part) = part {
+                    self.discard(scan, cell, &part).await;
+                }
+                Ok(Done::Ack)
+            }
+        }
+    }
+
+    /// Forgets all but what the cell has cost, and queues it again.
+    async fn start_over(
+        &self,
+        execution: Execution<'_>,
+        progress: CellProgress,
+        wait: Duration,
+    ) -> Result<Done, TaskError> {
+        let Execution { scan, cell, generation, .. } = execution;
+        let mut totals = progress.totals;
+        totals.records = 0;
+        let fresh = CellProgress { totals, started_at: progress.started_at, ..CellProgress::default() };
+        Ok(match self.parts.store.checkpoint(scan, cell, generation, &fresh).await? {
+            Some(generation) => Done::Defer(generation, wait),
+            None => Done::Ack,
+        })
+    }
+
+    async fn no_session(
+        &self,
+        execution: Execution<'_>,
+        progress: CellProgress,
+        writer: RecordWriter,
+        error: SessionError,
+    ) -> Result<Done, TaskError> {
+        match error {
+            SessionError::Denied { code, request_id, tries, our_fault } => {
+                let denial = AssumeDenial {
+                    scan: execution.scan.clone(),
+                    account: execution.cell.account.clone(),
+                    at: self.parts.clock.now(),
+                    code,
+                    request_id,
+                    tries,
+                    doing: format!("{}/{}", execution.cell.region, execution.cell.service),
+                    our_fault,
+                };
+                self.parts.store.open_denial(&denial).await?;
+                self.hand_in(execution, progress, writer, DENIAL_WAIT).await
+            }
+            SessionError::Unavailable(why) => {
+                tracing::warn!(account = %execution.cell.account, error = why, "session.unavailable");
+                self.hand_in(execution, progress, writer, FAULT_WAIT).await
+            }
+            SessionError::NoGrant => self.complete(execution, progress, writer, Outcome::Cancelled).await,
+            SessionError::Unusable(code) => {
+                let mut progress = progress;
+                progress.errors.insert("sts:AssumeRole".into(), code);
+                self.complete(execution, progress, writer, Outcome::Failed).await
+            }
+        }
+    }
+
+    /// The part is lost, and so the cell goes on from where it stood before. A sink that refuses ends the work.
+    async fn no_sink(&self, execution: Execution<'_>, error: SinkError) -> Result<Done, TaskError> {
+        tracing::error!(error = %error, "sink.failed");
+        if let SinkError::Refused(why) = error {
+            self.give_up(why);
+            return Ok(Done::Release);
+        }
+        let Execution { scan, cell, generation, before, .. } = execution;
+        Ok(match self.parts.store.checkpoint(scan, cell, generation, &before).await? {
+            Some(generation) => Done::Defer(generation, FAULT_WAIT),
+            None => Done::Ack,
+        })
+    }
+
+    /// A task that takes its worker down each time ends here.
+    pub(super) async fn poisoned(&self, scan: &ScanId, cell: &Cell, generation: u64) {
+        let line = LedgerLine {
+            cell: cell.clone(),
+            outcome: Outcome::Failed,
+            totals: fleetscan_proto::WorkTotals::default(),
+            denied: Vec::new(),
+            error: Some("poison: the worker died of it, or panicked, again and again".into()),
+            started_at: Some(self.parts.clock.now()),
+            attempts: 0,
+            worker: self.config.name.clone(),
+            parts: Vec::new(),
+        };
+        if let Err(error) = self.parts.store.complete(scan, generation, &line).await {
+            tracing::error!(error = %error, cell = %cell, "cell.poison.unrecorded");
+        }
+    }
+
+    fn count(&self, progress: &mut CellProgress, part: Option<&PartName>) {
+        if let Some(part) = part {
+            self.stats.records.fetch_add(part.records, Relaxed);
+            progress.totals.records += part.records;
+            progress.parts.push(part.clone());
+        }
+    }
+
+    /// Removes a part that does not count. Readers would pass over it; this only saves space.
+    async fn discard(&self, scan: &ScanId, cell: &Cell, part: &PartName) {
+        if let Err(error) = self.parts.sink.remove(&ResultPaths(scan).part(cell, &part.name)).await {
+            tracing::warn!(error = %error, cell = %cell, "part.not_removed");
+        }
+    }
+}
+
+/// `ListX: InternalError; GetY: timed out`, bounded.
+fn error_text(errors: &std::collections::BTreeMap<String, String>) -> Option<String> {
+    const SHOWN: usize = 8;
+    if errors.is_empty() {
+        return None;
+    }
+    let mut text =
+        errors.iter().take(SHOWN).map(|(operation, why)| format!("{operation}: {why}")).collect::<Vec<_>>().join("; ");
+    if errors.len() > SHOWN {
+        text.push_str(&format!("; and {} more", errors.len() - SHOWN));
+    }
+    Some(text)
+}

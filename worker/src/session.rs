@@ -1,0 +1,273 @@
+//! Sessions of customers' accounts: one AssumeRole at a time an account, in memory only.
+
+use crate::{
+    hub::{AssumeFailure, AssumeFailureKind, Hub, session_name},
+    retry::Backoff,
+    stats::StatsCell,
+};
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::identity::Identity;
+use fleetscan_proto::{AccountId, Clock, Grants, Store};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
+
+/// A session is replaced when less than this is left of it: more than a call may last, and little of its 15 minutes.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+/// STS lets the hub's account make 600 calls a second in a region (IAM and STS quotas); half of it is ours.
+const STS_RATE: f64 = 300.0;
+/// Tries of an AssumeRole that fails in passing.
+const TRIES: u32 = 8;
+/// AssumeRole is asked this often before a denial is believed.
+const DENIED_TRIES: u32 = 2;
+/// For how long a denial is remembered, so that the account's many tasks do not all ask again.
+const DENIAL_HOLDS: SignedDuration = SignedDuration::from_secs(5);
+
+/// Credentials of one AssumeRole. The SDK wipes them when they are dropped.
+pub struct Session {
+    identity: Identity,
+    credentials: Credentials,
+    expires_at: Timestamp,
+    number: u64,
+}
+
+impl Session {
+    /// What calls are signed with.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+    /// For the SDK's typed clients.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+    /// Tells this session from the account's earlier and later ones.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("number", &self.number)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no session. No text of AWS's, for that names the role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// AssumeRole was denied.
+    #[error("AssumeRole was denied")]
+    Denied {
+        /// AWS's code.
+        code: String,
+        /// AWS's request id.
+        request_id: Option<String>,
+        /// How often it was asked.
+        tries: u32,
+        /// AWS says that our own identity's policies deny it.
+        our_fault: bool,
+    },
+    /// The account's grant was removed.
+    #[error("the account has no grant any more")]
+    NoGrant,
+    /// Our own credentials are over or broken, STS is away, or the store is: not the account's doing.
+    #[error("no session can be had now: {0}")]
+    Unavailable(String),
+    /// The grant cannot work as it is.
+    #[error("AssumeRole cannot work with this grant ({0})")]
+    Unusable(String),
+}
+
+#[derive(Default)]
+struct Slot {
+    session: Option<Arc<Session>>,
+    denied: Option<(Timestamp, SessionError)>,
+    issued: u64,
+    confirmed_at: Option<Timestamp>,
+}
+
+/// The sessions of a worker.
+pub struct Sessions {
+    hub: Arc<Hub>,
+    grants: Arc<dyn Grants>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    stats: Arc<StatsCell>,
+    prefix: String,
+    policy: Option<String>,
+    slots: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Sessions named `<prefix>-<account>-<epoch>`, narrowed by `policy` where one is given.
+    pub fn new(
+        hub: Arc<Hub>,
+        grants: Arc<dyn Grants>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        stats: Arc<StatsCell>,
+        prefix: String,
+        policy: Option<String>,
+    ) -> Self {
+        Self { hub, grants, store, clock, stats, prefix, policy, slots: Mutex::default() }
+    }
+
+    /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
+    /// that is under way waits for the same answer.
+    pub async fn get(&self, account: &AccountId) -> Result<Arc<Session>, SessionError> {
+        let slot = self.slot(account);
+        let mut slot = slot.lock().await;
+        let now = self.clock.now();
+        if let Some(session) = &slot.session
+            && session.expires_at.duration_since(now) > MARGIN
+        {
+            return Ok(Arc::clone(session));
+        }
+        if let Some((at, error)) = &slot.denied
+            && now.duration_since(*at) < DENIAL_HOLDS
+        {
+            return Err(error.clone());
+        }
+        self.renew(account, &mut slot).await
+    }
+
+    /// Drops a session that AWS no longer takes, unless a newer one has replaced it already.
+    pub async fn invalidate(&self, account: &AccountId, number: u64) {
+        let slot = self.slot(account);
+        let mut slot = slot.lock().await;
+        if slot.session.as_ref().is_some_and(|s| s.number == number) {
+            slot.session = None;
+        }
+    }
+
+    /// Asks AssumeRole anew whether the role still lets us in, at most once in `every`: what a session that is denied
+    /// everything calls for.
+    pub async fn confirm(&self, account: &AccountId, every: SignedDuration) -> Result<(), SessionError> {
+        let slot = self.slot(account);
+        let mut slot = slot.lock().await;
+        let now = self.clock.now();
+        if let Some((at, error)) = &slot.denied
+            && now.duration_since(*at) < DENIAL_HOLDS
+        {
+            return Err(error.clone());
+        }
+        if slot.confirmed_at.is_some_and(|at| now.duration_since(at) < every) {
+            return Ok(());
+        }
+        slot.session = None;
+        self.renew(account, &mut slot).await?;
+        slot.confirmed_at = Some(now);
+        Ok(())
+    }
+
+    /// Forgets an account's session: nothing is left to do in it.
+    pub fn forget(&self, account: &AccountId) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+    }
+
+    fn slot(&self, account: &AccountId) -> Arc<tokio::sync::Mutex<Slot>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(account.clone()).or_default())
+    }
+
+    async fn renew(&self, account: &AccountId, slot: &mut Slot) -> Result<Arc<Session>, SessionError> {
+        slot.session = None;
+        match self.assume(account).await {
+            Ok((credentials, expires_at)) => {
+                slot.issued += 1;
+                slot.denied = None;
+                let session = Arc::new(Session {
+                    identity: Identity::from(credentials.clone()),
+                    credentials,
+                    expires_at,
+                    number: slot.issued,
+                });
+                slot.session = Some(Arc::clone(&session));
+                Ok(session)
+            }
+            Err(error) => {
+                if matches!(error, SessionError::Denied { .. }) {
+                    slot.denied = Some((self.clock.now(), error.clone()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn assume(&self, id: &AccountId) -> Result<(Credentials, Timestamp), SessionError> {
+        let account = self
+            .grants
+            .account(id)
+            .await
+            .map_err(|e| SessionError::Unavailable(e.to_string()))?
+            .ok_or(SessionError::NoGrant)?;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
+        let mut denials = 0;
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            self.permit().await?;
+            let now = self.clock.now();
+            self.stats.assume_role.fetch_add(1, Relaxed);
+            let failure =
+                match self.hub.assume(&account, &session_name(&self.prefix, id, now), self.policy.as_deref()).await {
+                    Ok(credentials) => return Ok(kept(credentials, now)),
+                    Err(failure) => failure,
+                };
+            let AssumeFailure { kind, code, request_id } = failure;
+            match kind {
+                AssumeFailureKind::Denied { our_fault } => {
+                    denials += 1;
+                    if denials >= DENIED_TRIES || our_fault {
+                        return Err(SessionError::Denied { code, request_id, tries: denials, our_fault });
+                    }
+                }
+                AssumeFailureKind::HubExpired => {
+                    return Err(SessionError::Unavailable(format!("our own credentials: {code}")));
+                }
+                AssumeFailureKind::Permanent => return Err(SessionError::Unusable(code)),
+                AssumeFailureKind::Throttled | AssumeFailureKind::Transient => last = code,
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+        Err(SessionError::Unavailable(if last.is_empty() { "STS did not answer".into() } else { last }))
+    }
+
+    /// STS's limit belongs to the hub's account, and so to the whole fleet: no store, no new session.
+    async fn permit(&self) -> Result<(), SessionError> {
+        for _ in 0..10_000 {
+            match self.store.take_shared("sts", STS_RATE, STS_RATE / 10.0).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(wait)) => tokio::time::sleep(wait).await,
+                Err(error) => return Err(SessionError::Unavailable(error.to_string())),
+            }
+        }
+        Err(SessionError::Unavailable("STS's limit is used up".into()))
+    }
+}
+
+fn kept(credentials: aws_sdk_sts::types::Credentials, now: Timestamp) -> (Credentials, Timestamp) {
+    // An expiry that is not in the future would make every call assume the role anew.
+    let stated = Timestamp::from_second(credentials.expiration.secs()).unwrap_or(now);
+    let expires_at = stated.max(now + MARGIN + SignedDuration::from_secs(1));
+    let until = SystemTime::from(expires_at);
+    let kept = Credentials::new(
+        credentials.access_key_id,
+        credentials.secret_access_key,
+        Some(credentials.session_token),
+        Some(until),
+        "AssumeRole",
+    );
+    (kept, expires_at)
+}

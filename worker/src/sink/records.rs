@@ -1,0 +1,157 @@
+use fleetscan_proto::{ObjectWriter, PartName, Record, Sink, SinkError};
+use sha2::{Digest as _, Sha256};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    sync::Arc,
+};
+
+/// Lines are gathered up to so many bytes before they are compressed: most cells never have more, and need no
+/// compressor of their own while they are under way.
+const GATHER: usize = 256 * 1024;
+/// Compressed bytes are handed to the sink in pieces of at least this size.
+const PIECE: usize = 128 * 1024;
+/// zstd's default: beyond it, time grows faster than files shrink.
+const LEVEL: i32 = 3;
+
+/// Writes a part: records as JSON lines, compressed with zstd. Nothing is created before the first record, and a part
+/// without records is none.
+pub struct RecordWriter {
+    sink: Arc<dyn Sink>,
+    folder: String,
+    name: String,
+    records: u64,
+    gathered: Vec<u8>,
+    open: Option<Open>,
+}
+
+struct Open {
+    object: Box<dyn ObjectWriter>,
+    encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    hash: Sha256,
+}
+
+impl RecordWriter {
+    /// A part called `name` in `folder` of the sink.
+    pub fn new(sink: Arc<dyn Sink>, folder: String, name: String) -> Self {
+        Self { sink, folder, name, records: 0, gathered: Vec::new(), open: None }
+    }
+
+    /// Appends a record.
+    pub async fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+        serde_json::to_writer(&mut self.gathered, record)
+            .map_err(|e| SinkError::Refused(format!("a record cannot be written as JSON: {e}")))?;
+        self.gathered.push(b'\n');
+        self.records += 1;
+        if self.gathered.len() >= GATHER {
+            self.compress(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the part appear, durably; `None` where it has no records.
+    pub async fn finish(mut self) -> Result<Option<PartName>, SinkError> {
+        if self.records == 0 {
+            return Ok(None);
+        }
+        self.compress(true).await?;
+        let Some(Open { object, hash, .. }) = self.open else { return Ok(None) };
+        object.commit().await?;
+        let sha256 = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Some(PartName { name: self.name, records: self.records, sha256 }))
+    }
+
+    async fn compress(&mut self, last: bool) -> Result<(), SinkError> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Open {
+                object: self.sink.create(&format!("{}/{}", self.folder, self.name)).await?,
+                encoder: zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(|e| compressing(&e))?,
+                hash: Sha256::new(),
+            },
+        };
+        open.encoder.write_all(&self.gathered).map_err(|e| compressing(&e))?;
+        self.gathered.clear();
+        if last {
+            open.encoder.do_finish().map_err(|e| compressing(&e))?;
+        }
+        if last || open.encoder.get_ref().len() >= PIECE {
+            let piece = std::mem::take(open.encoder.get_mut());
+            open.hash.update(&piece);
+            open.object.write(piece).await?;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+}
+
+fn compressing(error: &std::io::Error) -> SinkError {
+    SinkError::Unavailable(format!("records cannot be compressed: {error}"))
+}
+
+/// Reads a part's records, one after another.
+///
+/// # Errors
+/// Says what is wrong with the part: it is cut off, or a line is not a record.
+pub fn read_records(part: &[u8], mut visit: impl FnMut(Record)) -> Result<u64, String> {
+    let decoder = zstd::stream::read::Decoder::new(part).map_err(|e| e.to_string())?;
+    let mut lines = BufReader::new(decoder);
+    let mut line = String::new();
+    let mut count = 0;
+    loop {
+        line.clear();
+        if lines.read_line(&mut line).map_err(|e| e.to_string())? == 0 {
+            return Ok(count);
+        }
+        visit(serde_json::from_str(&line).map_err(|e| format!("line {}: {e}", count + 1))?);
+        count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::FileSink;
+    use std::collections::BTreeMap;
+
+    fn record(n: usize) -> Record {
+        Record {
+            account: "111122223333".parse().expect("id"),
+            region: "eu-west-1".into(),
+            service: "lambda".into(),
+            kind: "AWS::Lambda::Function".into(),
+            id: format!("f-{n}"),
+            arn: None,
+            name: None,
+            tags: BTreeMap::new(),
+            collected_at: "2026-01-01T00:00:00Z".parse().expect("time"),
+            properties: serde_json::Map::from_iter([("Filler".to_owned(), "x".repeat(n % 1000).into())]),
+            denied: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_and_the_name_tells_of_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sink = Arc::new(FileSink::open(folder.path()).expect("writable"));
+        let mut writer = RecordWriter::new(sink.clone(), "scan".into(), "part-1.jsonl.zst".into());
+        for n in 0..2_000 {
+            writer.write(&record(n)).await.expect("writes");
+        }
+        let part = writer.finish().await.expect("finishes").expect("has records");
+        let bytes = sink.read("scan/part-1.jsonl.zst").await.expect("reads");
+        assert_eq!(part.sha256, Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect::<String>());
+        let mut ids = Vec::new();
+        assert_eq!(read_records(&bytes, |r| ids.push(r.id)).expect("sound"), 2_000);
+        assert_eq!((part.records, ids[1999].as_str()), (2_000, "f-1999"));
+        assert!(read_records(&bytes[..bytes.len() / 2], |_| {}).is_err(), "a part that is cut off is no part");
+    }
+
+    #[tokio::test]
+    async fn a_part_without_records_is_none() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sink = Arc::new(FileSink::open(folder.path()).expect("writable"));
+        let writer = RecordWriter::new(sink.clone(), "scan".into(), "part-1.jsonl.zst".into());
+        assert_eq!(writer.finish().await.expect("finishes"), None);
+        assert!(sink.list("scan").await.expect("lists").is_empty());
+    }
+}

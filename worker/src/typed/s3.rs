@@ -1,0 +1,85 @@
+use super::{Capture, Params, gate_of, number, send_error, text};
+use crate::{
+    gate::Gate,
+    http::{Http, SendError},
+    session::Session,
+};
+use aws_config::{BehaviorVersion, retry::RetryConfig};
+use aws_sdk_s3::{
+    Client, Config,
+    config::{Region, StalledStreamProtectionConfig, timeout::TimeoutConfig},
+};
+use std::time::Duration;
+
+/// Calls an S3 operation in `region`, which is to be the bucket's own.
+pub(super) async fn send(
+    http: &Http,
+    gate: &Gate,
+    operation: &str,
+    region: &str,
+    p: &Params,
+    session: &Session,
+    capture: Capture,
+) -> Result<(), SendError> {
+    let client = client(http, gate, region, session);
+    let bucket = text(p, "Bucket");
+    /// Sends one call about a bucket; the answer goes to the capture.
+    macro_rules! about_bucket {
+        ($builder:expr) => {
+            $builder
+                .set_bucket(bucket)
+                .customize()
+                .interceptor(capture)
+                .send()
+                .await
+                .map(drop)
+                .map_err(|e| send_error(&e))
+        };
+    }
+    match operation {
+        "ListBuckets" => client
+            .list_buckets()
+            .set_continuation_token(text(p, "ContinuationToken"))
+            .set_max_buckets(number(p, "MaxBuckets"))
+            .customize()
+            .interceptor(capture)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|e| send_error(&e)),
+        "HeadBucket" => about_bucket!(client.head_bucket()),
+        "GetBucketLocation" => about_bucket!(client.get_bucket_location()),
+        "GetBucketPolicy" => about_bucket!(client.get_bucket_policy()),
+        "GetBucketPolicyStatus" => about_bucket!(client.get_bucket_policy_status()),
+        "GetBucketAcl" => about_bucket!(client.get_bucket_acl()),
+        "GetBucketEncryption" => about_bucket!(client.get_bucket_encryption()),
+        "GetPublicAccessBlock" => about_bucket!(client.get_public_access_block()),
+        "GetBucketOwnershipControls" => about_bucket!(client.get_bucket_ownership_controls()),
+        "GetBucketLogging" => about_bucket!(client.get_bucket_logging()),
+        "GetBucketVersioning" => about_bucket!(client.get_bucket_versioning()),
+        "GetBucketTagging" => about_bucket!(client.get_bucket_tagging()),
+        "GetBucketNotificationConfiguration" => about_bucket!(client.get_bucket_notification_configuration()),
+        "GetBucketLifecycleConfiguration" => about_bucket!(client.get_bucket_lifecycle_configuration()),
+        "GetBucketReplication" => about_bucket!(client.get_bucket_replication()),
+        "GetBucketCors" => about_bucket!(client.get_bucket_cors()),
+        "GetBucketWebsite" => about_bucket!(client.get_bucket_website()),
+        "GetObjectLockConfiguration" => about_bucket!(client.get_object_lock_configuration()),
+        other => Err(SendError::Refused(format!("s3:{other} has no typed call"))),
+    }
+}
+
+fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(session.credentials())
+        .http_client(http.sdk_client())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(40)).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // A custom endpoint seldom resolves a host name for each bucket.
+        .force_path_style(http.custom_endpoint().is_some())
+        .interceptor(gate_of(gate, "s3"));
+    config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
+    Client::from_conf(config.build())
+}
