@@ -11,12 +11,15 @@ use std::collections::BTreeSet;
 pub async fn prune(store: &dyn Store, sink: &dyn Sink, out: &str, keep: usize) -> Result<(), ScanError> {
     let mut ended: Vec<ScanRow> = store.scans().await?;
     ended.retain(|row| row.spec.out == out && row.state != ScanState::Running);
-    let finished = |row: &ScanRow| row.state == ScanState::Finished;
-    for (place, row) in ended.iter().enumerate().skip(keep) {
-        let newer: Vec<&ScanId> = ended[..place].iter().filter(|r| finished(r)).map(|r| &r.spec.id).collect();
+    let finished = |row: &&ScanRow| row.state == ScanState::Finished;
+    // Newest first, so that each scan is measured against all newer ones that are still there.
+    let mut newer: Vec<&ScanId> = ended.iter().take(keep).filter(finished).map(|row| &row.spec.id).collect();
+    for row in ended.iter().skip(keep) {
         let id = &row.spec.id;
-        let kept = if finished(row) { thin_out(store, sink, id, &newer).await? } else { 0 };
-        if kept == 0 {
+        let kept = if finished(&row) { thin_out(store, sink, id, &newer).await? } else { 0 };
+        if kept > 0 {
+            newer.push(id);
+        } else {
             for path in sink.list(&ResultPaths(id).root()).await? {
                 sink.remove(&path).await?;
             }

@@ -253,22 +253,22 @@ impl<'a> Run<'a> {
     fn show(&self, phase: Phase) {
         let planned = self.counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
         let unplanned = self.spec.accounts.saturating_sub(planned);
-        let each = match planned {
-            0 => self.cells_of_an_account() as f64,
-            planned => self.counts.cells as f64 / planned as f64,
-        };
         self.runner.progress.send_replace(Progress {
             phase,
             counts: self.counts.clone(),
             accounts: self.spec.accounts,
-            expected_cells: self.counts.cells + (each * unplanned as f64).round() as u64,
+            expected_cells: self.counts.cells + self.cells_of_an_account() as u64 * unplanned,
             suspects: self.suspects.len() as u64,
             breaker_open: self.suspects.breaker_open(),
         });
     }
 
-    /// A guess, for accounts that have not answered yet.
+    /// A guess, for accounts that have not answered yet: what the others have on average.
     pub(crate) fn cells_of_an_account(&self) -> usize {
+        let planned = self.counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
+        if planned > 0 && self.counts.cells > 0 {
+            return self.counts.cells.div_ceil(planned) as usize;
+        }
         let regions = match self.spec.regions.len() {
             0 => fleetscan_proto::DEFAULT_REGIONS.len(),
             some => some,

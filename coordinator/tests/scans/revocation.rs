@@ -1,0 +1,123 @@
+//! Denied accounts within whole scans, in virtual time.
+
+use crate::world::{CELLS, Reply, World, id};
+use fleetscan_proto::{AccountId, AccountState, Outcome, TaskKind};
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use tokio::time::Instant;
+
+fn account(task: &TaskKind) -> &AccountId {
+    match task {
+        TaskKind::Probe { account } => account,
+        TaskKind::Cell(cell) => &cell.account,
+    }
+}
+
+fn answer(_: &TaskKind, _: Duration) -> Reply {
+    Reply::Answer(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_deleted_in_mid_scan_is_revoked_within_seconds_and_the_others_go_on() {
+    let world = World::of(10);
+    let script = |task: &TaskKind, _: Duration| match task {
+        TaskKind::Cell(cell) if cell.account == id(3) && cell.service != "gamma" => Reply::Denied,
+        _ => Reply::Answer(1),
+    };
+    let started = Instant::now();
+    let (scan, manifest) = world.scan(script).await;
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(manifest.complete, "a revoked account is no hole");
+    assert_eq!((manifest.cells["revoked"], manifest.cells["complete"]), (4, 10 * CELLS - 4));
+    let status = world.store.account_status(&id(3)).await.unwrap().unwrap();
+    assert_eq!(status.state, AccountState::Revoked);
+    assert_eq!((status.evidence["code"].as_str(), status.evidence["tries"].as_str()), ("AccessDenied", "2"));
+    assert!(world.store.open_denials(&scan, None).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_another() {
+    let mut world = World::of(4);
+    world.scan(answer).await;
+    world.restart();
+    let gone = |task: &TaskKind, _: Duration| if *account(task) == id(2) { Reply::Denied } else { Reply::Answer(1) };
+    let (scan, manifest) = world.scan(gone).await;
+    assert!(manifest.complete);
+    assert_eq!(world.state(2).await, Some(AccountState::Revoked));
+    let lines = world.ledger(&scan).await;
+    let revoked = lines.iter().filter(|line| line.outcome == Outcome::Revoked);
+    assert!(revoked.clone().count() > 0 && revoked.clone().all(|line| line.cell.account == id(2)));
+    let before = world.probes.load(SeqCst);
+    world.restart();
+    world.scan(gone).await;
+    assert_eq!(world.probes.load(SeqCst) - before, 4, "one probe an account");
+    world.restart();
+    world.scan(answer).await;
+    assert_eq!(world.state(2).await, Some(AccountState::Active));
+    let states: Vec<_> = world.store.account_history(&id(2)).await.unwrap().iter().map(|change| change.to).collect();
+    assert_eq!(states, [AccountState::Active, AccountState::Revoked, AccountState::Active]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_never_let_us_in_is_unconfirmed() {
+    let world = World::of(2);
+    let (_, manifest) =
+        world.scan(|task, _| if *account(task) == id(1) { Reply::Denied } else { Reply::Answer(1) }).await;
+    assert!(!manifest.complete);
+    assert!(manifest.cells["unconfirmed"] > 0);
+    assert_eq!(world.state(1).await, Some(AccountState::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_denied_at_once_mark_nobody() {
+    let mut world = World::of(12);
+    world.scan(answer).await;
+    world.restart();
+    let ours = |task: &TaskKind, _: Duration| if *account(task) <= id(8) { Reply::Denied } else { Reply::Answer(1) };
+    let (_, manifest) = world.scan(ours).await;
+    assert_eq!(manifest.cells.get("revoked"), None);
+    assert!(manifest.cells["unconfirmed"] > 0 && manifest.cells["complete"] == 4 * CELLS);
+    for number in 1..=12 {
+        assert_eq!(world.state(number).await, Some(AccountState::Active), "account {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_hub_marks_nobody() {
+    let mut world = World::of(3);
+    world.scan(answer).await;
+    world.restart();
+    world.hub.broken.store(true, SeqCst);
+    let (_, manifest) =
+        world.scan(|task, _| if *account(task) == id(1) { Reply::Denied } else { Reply::Answer(1) }).await;
+    assert!(manifest.cells["unconfirmed"] > 0);
+    assert_eq!(world.state(1).await, Some(AccountState::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cells_go_on_when_what_broke_on_our_side_is_mended() {
+    let world = World::of(9);
+    // For three minutes after the start AssumeRole is denied for six accounts, once each is admitted.
+    let script = |task: &TaskKind, since: Duration| match task {
+        TaskKind::Cell(cell) if cell.account <= id(6) && since < Duration::from_secs(180) => Reply::Denied,
+        _ => Reply::Answer(1),
+    };
+    let (_, manifest) = world.scan(script).await;
+    assert!(manifest.complete, "{:?}", manifest.cells);
+    assert_eq!(manifest.cells["complete"], 9 * CELLS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_policy_degrades_and_its_return_restores() {
+    let mut world = World::of(2);
+    let detached = |task: &TaskKind, _: Duration| match task {
+        TaskKind::Cell(cell) if cell.account == id(1) && cell.service == "alpha" => Reply::Detached,
+        _ => Reply::Answer(1),
+    };
+    let (_, manifest) = world.scan(detached).await;
+    assert_eq!(manifest.cells["denied"], 2);
+    let status = world.store.account_status(&id(1)).await.unwrap().unwrap();
+    assert_eq!((status.state, status.denied.len()), (AccountState::Degraded, 1));
+    world.restart();
+    world.scan(answer).await;
+    assert_eq!(world.state(1).await, Some(AccountState::Active));
+}

@@ -1,0 +1,75 @@
+use async_trait::async_trait;
+use fleetscan_proto::{ObjectWriter, Sink, SinkError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// A sink in memory, which can be told to refuse one path.
+#[derive(Default)]
+pub struct MemorySink {
+    files: Files,
+    refused: Mutex<Option<String>>,
+}
+
+impl MemorySink {
+    pub fn put(&self, path: &str, bytes: Vec<u8>) {
+        self.files.lock().expect("lock").insert(path.to_owned(), bytes);
+    }
+    pub fn paths(&self) -> Vec<String> {
+        self.files.lock().expect("lock").keys().cloned().collect()
+    }
+    /// Paths that end so cannot be written any more; `None`: all can.
+    pub fn refuse(&self, ending: Option<&str>) {
+        *self.refused.lock().expect("lock") = ending.map(str::to_owned);
+    }
+}
+
+#[async_trait]
+impl Sink for MemorySink {
+    async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
+        let refused = self.refused.lock().expect("lock").clone();
+        if refused.is_some_and(|ending| path.ends_with(&ending)) {
+            return Err(SinkError::Refused(format!("{path}: no")));
+        }
+        Ok(Box::new(Writer { path: path.to_owned(), bytes: Vec::new(), files: self.files.clone() }))
+    }
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+        let files = self.files.lock().expect("lock");
+        files.get(path).cloned().ok_or_else(|| SinkError::Refused(format!("{path}: no such file")))
+    }
+    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+        let prefix = format!("{folder}/");
+        Ok(self.paths().into_iter().filter(|path| path.starts_with(&prefix)).collect())
+    }
+    async fn remove(&self, path: &str) -> Result<(), SinkError> {
+        self.files.lock().expect("lock").remove(path);
+        Ok(())
+    }
+    async fn sweep(&self, _folder: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
+    fn locate(&self, path: &str) -> String {
+        format!("memory://{path}")
+    }
+}
+
+struct Writer {
+    path: String,
+    bytes: Vec<u8>,
+    files: Files,
+}
+
+#[async_trait]
+impl ObjectWriter for Writer {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+        self.bytes.extend(bytes);
+        Ok(())
+    }
+    async fn commit(self: Box<Self>) -> Result<(), SinkError> {
+        self.files.lock().expect("lock").insert(self.path, self.bytes);
+        Ok(())
+    }
+}
