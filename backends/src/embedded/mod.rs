@@ -1,0 +1,11 @@
+//! One machine's queue and store. They pass the same conformance suites as the fleet's.
+
+mod lock;
+mod queue;
+mod schema;
+mod store;
+mod writer;
+
+pub use lock::{DataLock, LockError};
+pub use queue::EmbeddedQueue;
+pub use store::EmbeddedStore;
