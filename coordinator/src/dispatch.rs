@@ -103,6 +103,8 @@ impl Run<'_> {
         self.suspects.let_in(account, probe.at);
         let cells = self.cells(account, &probe.regions);
         insist!(self.options, self.parts.store.plan_account(&self.spec.id, account, &cells))?;
+        // Until the next look at the store, so that the window knows of them.
+        self.counts.cells += cells.len() as u64;
         for cell in cells {
             self.outbox.push_back(self.task(TaskKind::Cell(cell), 1));
         }

@@ -1,5 +1,6 @@
 //! A scan without AWS: the embedded queue and store, a sink in memory, and a worker that answers as it is told.
 
+mod awake;
 mod sink;
 
 use async_trait::async_trait;
@@ -116,7 +117,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let store = EmbeddedStore::open(folder.path()).expect("opens");
         Self {
-            store: Arc::new(store),
+            store: Arc::new(awake::AwakeStore(store)),
             queue: Arc::new(EmbeddedQueue::new(10_000)),
             sink: Arc::default(),
             clock: TestClock::start(),
@@ -150,7 +151,7 @@ impl World {
     /// What a killed process leaves: the store and the results, and nothing of the queue.
     pub fn restart(&mut self) {
         self.queue = Arc::new(EmbeddedQueue::new(10_000));
-        self.store = Arc::new(EmbeddedStore::open(self.folder.path()).expect("opens again"));
+        self.store = Arc::new(awake::AwakeStore(EmbeddedStore::open(self.folder.path()).expect("opens again")));
     }
 
     /// Scans with four fake workers, until the end or `stop`.
