@@ -93,6 +93,7 @@ struct FileOperation {
     drop: Vec<String>,
     #[serde(default)]
     decode: Vec<String>,
+    lift: Option<String>,
     join: Option<FileJoin>,
     fallback_for: Option<String>,
     opt_in: Option<String>,
@@ -285,6 +286,7 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         redact: paths(&raw.redact)?,
         drop: paths(&raw.drop)?,
         decode: paths(&raw.decode)?,
+        lift: raw.lift,
         join,
         joined: joined.contains(&raw.name),
         fallback_for: raw.fallback_for.as_deref().map(earlier).transpose()?,

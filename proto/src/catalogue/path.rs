@@ -225,6 +225,14 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// The fields that it reads.
+    pub fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Field(path) => Some(path),
+            Piece::Text(_) | Piece::Variable(_) => None,
+        })
+    }
+
     /// Fills it in; `None` where a field is missing. `variables` answers `account`, `region` and `partition`.
     pub fn fill(&self, item: &Value, variables: &dyn Fn(&str) -> String) -> Option<String> {
         let mut filled = String::new();

@@ -207,6 +207,8 @@ pub struct Operation {
     pub drop: Vec<FieldPath>,
     /// Policy documents and the like: text that is JSON (URL-encoded or not), shown as JSON; below the item.
     pub decode: Vec<FieldPath>,
+    /// A member of the item whose own members take its place: `Configuration` of `lambda:GetFunction`.
+    pub lift: Option<String>,
     /// Joined to its items.
     pub join: Option<Join>,
     /// Called only to be joined: its own items are not walked.

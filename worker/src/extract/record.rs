@@ -60,8 +60,13 @@ impl Draft {
     }
 }
 
-/// Hides, drops and decodes what the catalogue says of an operation's item.
+/// Lifts, hides, drops and decodes what the catalogue says of an operation's item.
 pub(super) fn scrub(operation: &Operation, item: &mut Value) {
+    if let (Some(member), Value::Object(map)) = (&operation.lift, &mut *item)
+        && let Some(Value::Object(lifted)) = map.shift_remove(member)
+    {
+        map.extend(lifted);
+    }
     operation.drop.iter().for_each(|path| path.remove(item));
     for path in &operation.redact {
         path.edit(item, &mut |value| {
