@@ -1,0 +1,53 @@
+"""What the tests share: the binary, a moto server of their own, and readers of results."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def fleetscan():
+    """The binary under test."""
+    binary = pathlib.Path(os.environ.get("FLEETSCAN_BIN", ROOT / "target" / "debug" / "fleetscan"))
+    assert binary.exists(), f"{binary} is not there: build it with `cargo build`, or run tests/run"
+    return str(binary)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    """The address of a moto server that lives as long as the session."""
+    port = free_port()
+    log = open(tmp_path_factory.mktemp("moto") / "log", "wb")
+    # moto keeps its ACCOUNT apart by assumed role; it checks no permission.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            assert server.poll() is None, "moto ended at its start"
+            try:
+                urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=2).read()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail("moto does not answer")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+        log.close()
