@@ -9,7 +9,7 @@
 //!
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
 
-// pub mod accounts_file;
+mod accounts_file;
 mod deadline;
 mod dispatch;
 mod error;
@@ -27,7 +27,7 @@ mod scan;
 mod standing;
 mod suspects;
 
-// pub use accounts_file::{AccountsFile, Problem};
+pub use accounts_file::{AccountsFile, Problem};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger};
 pub use options::ScanOptions;
