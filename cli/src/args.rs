@@ -1,0 +1,260 @@
+//! Flags, and the environment variables that stand for them: the one place where either is read.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Inventories the configuration metadata of many AWS accounts, read-only, no faster than their API limits allow.
+#[derive(Debug, Parser)]
+#[command(name = "fleetscan", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 complete, 1 failed, 2 wrong usage or input, 3 finished with holes (the ledger \
+                        says which).\nBegin with `fleetscan demo`.")]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Global {
+    /// Log more to stderr: -v what happens, -vv every step
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Filter of the log, as tracing-subscriber takes it: `warn,fleetscan_worker=debug`
+    #[arg(long, global = true, env = "FLEETSCAN_LOG", hide = true)]
+    pub log: Option<String>,
+    #[arg(long, global = true, env = "NO_COLOR", hide = true)]
+    pub no_color: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Scan a simulated AWS, and hold what was read against what is there: begin here
+    Demo(DemoArgs),
+    /// Scan the accounts of a file, from this machine
+    Scan(ScanArgs),
+    /// Serve a simulated AWS to scan
+    Simulator(SimulatorArgs),
+    /// What a scan reads
+    Catalogue(CatalogueArgs),
+    /// What scans found
+    Results(ResultsArgs),
+    /// Check credentials, folders and the clock, and say what to mend
+    Doctor(DoctorArgs),
+}
+
+impl Command {
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Command::Demo(args) => args.json,
+            Command::Scan(args) => args.json,
+            Command::Simulator(_) => false,
+            Command::Catalogue(args) => args.json,
+            Command::Results(args) => match &args.command {
+                ResultsCommand::Summary(args) => args.json,
+                ResultsCommand::Ledger(args) => args.json,
+            },
+            Command::Doctor(args) => args.json,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// Simulated accounts
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub accounts: u32,
+    /// Folder of the results; what an earlier demo left in it is replaced
+    #[arg(long, default_value = "fleetscan-demo", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Another seed makes other accounts
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Calls under way at once
+    #[arg(long, env = "FLEETSCAN_CONCURRENCY", value_parser = at_least_one)]
+    pub concurrency: Option<usize>,
+    /// Print one JSON object at the end, and nothing else, on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ScanArgs {
+    /// TOML file of the accounts: [[account]] with id, role_arn, external_id
+    #[arg(long, value_name = "FILE")]
+    pub accounts: PathBuf,
+    /// Where results go: a folder, or a file:// URL
+    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
+    pub out: String,
+    /// Where scans and the status of accounts are remembered
+    #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Only these regions, separated by commas; global services are read all the same
+    #[arg(long, value_delimiter = ',', value_name = "REGION,…")]
+    pub regions: Vec<String>,
+    /// Only these services, separated by commas; `fleetscan catalogue list` names them
+    #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
+    pub services: Vec<String>,
+    /// Calls under way at once
+    #[arg(long, env = "FLEETSCAN_CONCURRENCY", value_parser = at_least_one)]
+    pub concurrency: Option<usize>,
+    /// The most of each published API limit that is used, above 0 and at most 1
+    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = share)]
+    pub share: f64,
+    /// Begin afresh, even where an unfinished scan of the same plan could be resumed
+    #[arg(long)]
+    pub new: bool,
+    /// After so many minutes, what is not read yet ends as throttled_out
+    #[arg(long, default_value_t = 360, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_080))]
+    pub deadline_minutes: u64,
+    /// How long a denied account may wait until it is known whether it was revoked
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub denial_wait_seconds: u64,
+    /// Print one JSON object at the end, and nothing else, on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SimulatorArgs {
+    /// Where to listen
+    #[arg(long, env = "FLEETSCAN_LISTEN", default_value = "127.0.0.1:4566", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Simulated accounts
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub accounts: u32,
+    /// Another seed makes other accounts
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where to write the accounts file that scans it
+    #[arg(long, default_value = "simulated-accounts.toml", value_name = "FILE")]
+    pub accounts_file: PathBuf,
+    /// Milliseconds before each answer
+    #[arg(long, default_value_t = 5, value_name = "MILLISECONDS")]
+    pub latency_ms: u64,
+    /// API limits: `published`, `off`, or a factor such as 0.5
+    #[arg(long, default_value = "published", value_name = "LIMITS")]
+    pub limits: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CatalogueArgs {
+    #[command(subcommand)]
+    pub command: CatalogueCommand,
+    /// JSON in place of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CatalogueCommand {
+    /// Services, and with a service's name its operations
+    List {
+        /// Its operations
+        service: Option<String>,
+    },
+    /// Check catalogue files; without any, the built-in ones
+    Check {
+        /// TOML files, one a service
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ResultsArgs {
+    #[command(subcommand)]
+    pub command: ResultsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ResultsCommand {
+    /// Resources by type, coverage by outcome, and what to do about each hole
+    Summary(SummaryArgs),
+    /// How each cell ended, one a line
+    Ledger(LedgerArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SummaryArgs {
+    /// Which scan; by default the newest finished one
+    pub scan: Option<String>,
+    /// Where the results are
+    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
+    pub out: String,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LedgerArgs {
+    /// Which scan; by default the newest finished one
+    pub scan: Option<String>,
+    /// Where the results are
+    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
+    pub out: String,
+    /// Only cells that make the scan incomplete
+    #[arg(long)]
+    pub holes: bool,
+    /// Only these outcomes, separated by commas
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "OUTCOME,…")]
+    pub outcome: Vec<OutcomeArg>,
+    /// Only this account
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
+    /// Only this service
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// One JSON object a line, in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The outcomes as clap lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeArg(pub fleetscan_proto::Outcome);
+
+impl ValueEnum for OutcomeArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [OutcomeArg; fleetscan_proto::Outcome::ALL.len()] = {
+            let mut all = [OutcomeArg(fleetscan_proto::Outcome::Complete); fleetscan_proto::Outcome::ALL.len()];
+            let mut at = 0;
+            while at < all.len() {
+                all[at] = OutcomeArg(fleetscan_proto::Outcome::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.as_str()))
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// Where results would go
+    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
+    pub out: String,
+    /// Where scans would be remembered
+    #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=4096) => Ok(number),
+        _ => Err("write a number from 1 to 4096".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("write a number above 0 and at most 1, such as 0.5".to_owned()),
+    }
+}

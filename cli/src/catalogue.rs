@@ -1,0 +1,176 @@
+//! `fleetscan catalogue`: what a scan reads.
+
+use crate::{
+    args::{CatalogueArgs, CatalogueCommand},
+    failure::{COMPLETE, Failure},
+    numbers::many,
+};
+use fleetscan_proto::catalogue::{Catalogue, LimitRate, Operation, Scope, Service};
+use fleetscan_worker::policy;
+use serde_json::{Value, json};
+use std::{io::Write as _, path::PathBuf};
+
+pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
+    match args.command {
+        CatalogueCommand::List { service: None } => services(args.json),
+        CatalogueCommand::List { service: Some(id) } => operations(&id, args.json),
+        CatalogueCommand::Check { files } => check(&files, args.json),
+    }
+}
+
+fn services(json: bool) -> Result<u8, Failure> {
+    let catalogue = Catalogue::built_in();
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        let list: Vec<Value> = catalogue.services().iter().map(|service| service_json(service)).collect();
+        writeln!(stdout, "{}", json!(list))?;
+        return Ok(COMPLETE);
+    }
+    writeln!(stdout, "{:16}  {:28}  {:9}  {:10}  record types", "service", "title", "cells", "operations")?;
+    for service in catalogue.services() {
+        let types = record_types(service);
+        writeln!(
+            stdout,
+            "{:16}  {:28}  {:9}  {:>10}  {}",
+            service.id,
+            service.title,
+            cells(service),
+            service.operations.len(),
+            types.join(", ")
+        )?;
+    }
+    let operations: usize = catalogue.services().iter().map(|service| service.operations.len()).sum();
+    let count = many(catalogue.services().len() as u64, "service");
+    writeln!(stdout, "{count}, {}; catalogue {}", many(operations as u64, "operation"), catalogue.digest())?;
+    Ok(COMPLETE)
+}
+
+fn operations(id: &str, json: bool) -> Result<u8, Failure> {
+    let Some(service) = Catalogue::built_in().service(id) else {
+        return Err(Failure::usage(format!("there is no service {id:?}: `fleetscan catalogue list` names them all")));
+    };
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        writeln!(stdout, "{}", service_json(service))?;
+        return Ok(COMPLETE);
+    }
+    writeln!(stdout, "{} ({}), {}", service.title, service.id, cells(service))?;
+    writeln!(stdout, "{:34}  {:42}  {:>14}  called", "operation", "IAM action", "limit")?;
+    for operation in &service.operations {
+        writeln!(
+            stdout,
+            "{:34}  {:42}  {:>14}  {}",
+            operation.name,
+            operation.action,
+            limit(service, operation),
+            called(service, operation)
+        )?;
+    }
+    Ok(COMPLETE)
+}
+
+fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
+    let mut texts = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+        texts.push((file.display().to_string(), text));
+    }
+    // Each file alone first, so that one mistake does not hide those of other files.
+    let pairs = || texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let mut mistakes: Vec<String> =
+        pairs().filter_map(|pair| Catalogue::from_files([pair]).err()).map(|mistake| mistake.to_string()).collect();
+    let together = if files.is_empty() { Ok(Catalogue::built_in().clone()) } else { Catalogue::from_files(pairs()) };
+    if let (Err(mistake), true) = (&together, mistakes.is_empty()) {
+        mistakes.push(mistake.to_string());
+    }
+    if let Ok(catalogue) = &together {
+        let all: Vec<String> = catalogue.scanned().map(|service| service.id.clone()).collect();
+        mistakes.extend(policy::session_policy(catalogue, &all).err().map(|too_long| too_long.to_string()));
+    }
+    match together {
+        Ok(catalogue) if mistakes.is_empty() => {
+            let services = catalogue.services().len();
+            let mut stdout = std::io::stdout().lock();
+            if json {
+                writeln!(stdout, "{}", json!({ "sound": true, "services": services, "digest": catalogue.digest() }))?;
+            } else {
+                writeln!(stdout, "sound: {}, catalogue {}", many(services as u64, "service"), catalogue.digest())?;
+            }
+            Ok(COMPLETE)
+        }
+        _ => Err(Failure::usage(mistakes.join("\n  "))),
+    }
+}
+
+fn cells(service: &Service) -> &'static str {
+    match (&service.scope, service.cells) {
+        (_, false) => "probe",
+        (Scope::Regional, true) => "regional",
+        (Scope::Global { .. }, true) => "global",
+    }
+}
+
+fn record_types(service: &Service) -> Vec<&str> {
+    let mut types: Vec<&str> = service
+        .operations
+        .iter()
+        .flat_map(|operation| &operation.emits)
+        .filter(|emit| emit.is_record())
+        .map(|emit| emit.kind.as_str())
+        .collect();
+    types.sort_unstable();
+    types.dedup();
+    types
+}
+
+fn limit(service: &Service, operation: &Operation) -> String {
+    match &service.limits[operation.limit].rate {
+        LimitRate::Known { rate, .. } => format!("{rate}/s"),
+        LimitRate::Unknown { start } => format!("from {start}/s"),
+    }
+}
+
+fn called(service: &Service, operation: &Operation) -> String {
+    let when = match &operation.parent {
+        None => "once a cell".to_owned(),
+        Some(parent) => {
+            let name = &service.operations[parent.operation].name;
+            match &parent.batch {
+                Some((_, size)) => format!("for each {size} of {name}"),
+                None => format!("for each of {name}"),
+            }
+        }
+    };
+    match &operation.opt_in {
+        Some(why) => format!("{when}, only where asked for: {why}"),
+        None => when,
+    }
+}
+
+fn service_json(service: &Service) -> Value {
+    let operations: Vec<Value> = service
+        .operations
+        .iter()
+        .map(|operation| {
+            json!({
+                "name": operation.name, "action": operation.action, "limit": service.limits[operation.limit].group,
+                "for": operation.parent.as_ref().map(|p| &service.operations[p.operation].name),
+                "absent": operation.absent, "opt_in": operation.opt_in,
+            })
+        })
+        .collect();
+    let limits: Vec<Value> = service
+        .limits
+        .iter()
+        .map(|limit| match &limit.rate {
+            LimitRate::Known { rate, burst, .. } => {
+                json!({ "group": limit.group, "rate": rate, "burst": burst, "source": limit.source })
+            }
+            LimitRate::Unknown { start } => json!({ "group": limit.group, "start": start, "source": limit.source }),
+        })
+        .collect();
+    json!({
+        "service": service.id, "title": service.title, "scope": cells(service), "types": record_types(service),
+        "operations": operations, "limits": limits,
+    })
+}

@@ -1,0 +1,178 @@
+//! Progress on stderr: drawn in place on a terminal, a plain line every few seconds elsewhere.
+
+use crate::{
+    numbers::{grouped, rate, time},
+    terminal::Terminal,
+};
+use fleetscan_coordinator::{Phase, Progress};
+use fleetscan_worker::Stats;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    collections::VecDeque,
+    io::Write,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+const REDRAW: Duration = Duration::from_millis(250);
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Speeds are of so many looks: the last ten seconds.
+const LOOKS: usize = 40;
+
+/// The bar that is being drawn, for the log to be written above it.
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn drawn() -> Option<ProgressBar> {
+    DRAWN.lock().ok()?.clone()
+}
+
+/// Where the log goes: stderr, above the bar where one is drawn.
+#[derive(Default)]
+pub struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match drawn() {
+            Some(bar) => bar.suspend(|| std::io::stderr().write_all(bytes))?,
+            None => std::io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a line to stderr, above the bar where one is drawn.
+pub fn note(line: &str) {
+    // Nobody may be reading stderr; the work goes on all the same.
+    let _ = writeln!(LogWriter, "{line}");
+}
+
+struct Look {
+    at: Instant,
+    calls: u64,
+}
+
+/// One picture of the scan, in words.
+struct Picture {
+    cells: String,
+    speed: String,
+}
+
+struct Pace {
+    started: Instant,
+    looks: VecDeque<Look>,
+    /// Cells that were done at the first look.
+    first: Option<u64>,
+}
+
+impl Pace {
+    fn picture(&mut self, progress: &Progress, stats: Stats) -> Picture {
+        let now = Instant::now();
+        self.first.get_or_insert(progress.done_cells());
+        self.looks.push_back(Look { at: now, calls: stats.calls });
+        if self.looks.len() > LOOKS {
+            self.looks.pop_front();
+        }
+        let (done, expected) = (progress.done_cells(), progress.expected_cells.max(progress.counts.cells));
+        let about = if expected == progress.counts.cells { "" } else { "about " };
+        let planned = progress.counts.accounts.get(&fleetscan_proto::ScanAccountState::Planned).copied().unwrap_or(0);
+        let mut cells = format!(
+            "{} of {about}{} cells · {} of {} accounts probed · {}",
+            grouped(done),
+            grouped(expected),
+            grouped(planned),
+            grouped(progress.accounts),
+            time(self.started.elapsed()),
+        );
+        if progress.phase == Phase::Finalising {
+            cells = format!("{} cells · checking results, writing ledger and manifest", grouped(done));
+        } else if let Some(left) = self.left(done, expected) {
+            cells.push_str(&format!(" · about {} left", time(left)));
+        }
+        let mut speed = format!(
+            "{} calls/s · {} throttled · {} calls and {} cells under way · {} resources",
+            grouped(self.calls_a_second()),
+            grouped(stats.throttled),
+            grouped(stats.calls_in_flight),
+            grouped(stats.cells_in_flight),
+            grouped(stats.records),
+        );
+        if progress.breaker_open {
+            speed.push_str(" · many accounts deny us at once: none is marked revoked");
+        } else if progress.suspects > 0 {
+            speed.push_str(&format!(" · {} denied, waiting to be confirmed", grouped(progress.suspects)));
+        }
+        Picture { cells, speed }
+    }
+
+    fn calls_a_second(&self) -> u64 {
+        match (self.looks.front(), self.looks.back()) {
+            (Some(first), Some(last)) => {
+                rate(last.calls - first.calls.min(last.calls), last.at.duration_since(first.at).as_secs_f64())
+            }
+            _ => 0,
+        }
+    }
+
+    /// From the average since the start: a scan's cells differ too much for the last seconds to tell.
+    fn left(&self, done: u64, expected: u64) -> Option<Duration> {
+        let (took, new) = (self.started.elapsed(), done - self.first.unwrap_or_default().min(done));
+        if took < Duration::from_secs(3) || new == 0 || expected <= done {
+            return None;
+        }
+        Some(took.mul_f64((expected - done) as f64 / new as f64))
+    }
+}
+
+/// Shows progress until the scan has ended; dropping it clears what is drawn.
+pub async fn show(mut progress: watch::Receiver<Progress>, stats: impl Fn() -> Stats + Send, terminal: Terminal) {
+    let mut pace = Pace { started: Instant::now(), looks: VecDeque::new(), first: None };
+    let _cleared = terminal.live.then(Drawing::begin);
+    let mut redraw = tokio::time::interval(REDRAW);
+    let mut last_line = Instant::now();
+    loop {
+        redraw.tick().await;
+        let now = progress.borrow_and_update().clone();
+        if now.phase == Phase::Ended {
+            return;
+        }
+        let picture = pace.picture(&now, stats());
+        if let Some(bar) = drawn() {
+            bar.set_length(now.expected_cells.max(1));
+            bar.set_position(now.done_cells());
+            bar.set_message(picture.cells);
+            bar.set_prefix(picture.speed);
+        } else if last_line.elapsed() >= PLAIN_EVERY {
+            last_line = Instant::now();
+            note(&format!("{} · {}", picture.cells, picture.speed));
+        }
+    }
+}
+
+/// The bar, for as long as this lives.
+struct Drawing;
+
+impl Drawing {
+    fn begin() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(8));
+        if let Ok(style) = ProgressStyle::with_template("{bar:30.green/dim} {wide_msg}\n{prefix}") {
+            bar.set_style(style.progress_chars("━━╌"));
+        }
+        if let Ok(mut drawn) = DRAWN.lock() {
+            *drawn = Some(bar);
+        }
+        Self
+    }
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        let bar = DRAWN.lock().ok().and_then(|mut drawn| drawn.take());
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    }
+}

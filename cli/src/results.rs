@@ -1,0 +1,93 @@
+//! `fleetscan results`: reads manifest and ledger, never the store, so that results can be read anywhere.
+
+use crate::{
+    args::{LedgerArgs, ResultsArgs, ResultsCommand, SummaryArgs},
+    failure::{COMPLETE, Failure},
+    numbers::{grouped, many},
+    out::Out,
+    summary::Summary,
+    terminal::Terminal,
+};
+use fleetscan_coordinator::read_ledger;
+use fleetscan_proto::{LedgerLine, ResultPaths};
+use std::io::Write as _;
+
+pub async fn run(args: ResultsArgs, terminal: Terminal) -> Result<u8, Failure> {
+    match args.command {
+        ResultsCommand::Summary(args) => summary(args, terminal).await,
+        ResultsCommand::Ledger(args) => ledger(args, terminal).await,
+    }
+}
+
+async fn summary(args: SummaryArgs, terminal: Terminal) -> Result<u8, Failure> {
+    let out = Out::open_existing(&args.out)?;
+    let manifest = out.manifest(args.scan.as_deref()).await?;
+    let summary = Summary::read(&out, manifest).await?;
+    let mut stdout = std::io::stdout().lock();
+    if args.json {
+        writeln!(stdout, "{}", summary.json())?;
+    } else {
+        write!(stdout, "{}", summary.text(terminal))?;
+    }
+    Ok(COMPLETE)
+}
+
+async fn ledger(args: LedgerArgs, terminal: Terminal) -> Result<u8, Failure> {
+    let out = Out::open_existing(&args.out)?;
+    let manifest = out.manifest(args.scan.as_deref()).await?;
+    let lines = read_ledger(out.sink.as_ref(), &ResultPaths(&manifest.scan).ledger()).await?;
+    let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    if !args.json {
+        let head = format!(
+            "{:12}  {:14}  {:16}  {:16}  {:>8}  {:>7}  {:>9}  why",
+            "account", "region", "service", "outcome", "records", "calls", "throttled"
+        );
+        writeln!(stdout, "{}", terminal.bold(&head))?;
+    }
+    let (mut shown, mut all) = (0_u64, 0_u64);
+    for line in lines {
+        let line = line?;
+        all += 1;
+        if !chosen(&args, &line) {
+            continue;
+        }
+        shown += 1;
+        if args.json {
+            let text = serde_json::to_string(&line).map_err(Failure::failed)?;
+            writeln!(stdout, "{text}")?;
+        } else {
+            writeln!(stdout, "{}", row(&line, terminal))?;
+        }
+    }
+    if !args.json {
+        let of = if shown == all { String::new() } else { format!(" of {}", grouped(all)) };
+        writeln!(stdout, "{}", terminal.dim(&format!("{}{of}, scan {}", many(shown, "cell"), manifest.scan)))?;
+    }
+    stdout.flush()?;
+    Ok(COMPLETE)
+}
+
+fn chosen(args: &LedgerArgs, line: &LedgerLine) -> bool {
+    (!args.holes || line.outcome.is_hole())
+        && (args.outcome.is_empty() || args.outcome.iter().any(|outcome| outcome.0 == line.outcome))
+        && args.account.as_ref().is_none_or(|id| line.cell.account.as_str() == id)
+        && args.service.as_ref().is_none_or(|id| line.cell.service == *id)
+}
+
+fn row(line: &LedgerLine, terminal: Terminal) -> String {
+    let outcome = format!("{:16}", line.outcome);
+    let outcome = if line.outcome.is_hole() { terminal.yellow(&outcome) } else { outcome };
+    let mut why: Vec<&str> = line.denied.iter().map(|denial| denial.action.as_str()).collect();
+    why.extend(line.error.as_deref());
+    let row = format!(
+        "{:12}  {:14}  {:16}  {outcome}  {:>8}  {:>7}  {:>9}  {}",
+        line.cell.account,
+        line.cell.region,
+        line.cell.service,
+        grouped(line.totals.records),
+        grouped(line.totals.calls),
+        grouped(line.totals.throttled),
+        why.join(", ")
+    );
+    row.trim_end().to_owned()
+}

@@ -1,0 +1,195 @@
+//! `fleetscan scan`: every check that can be made before an account is touched, then the scan.
+
+use crate::{
+    args::ScanArgs,
+    display,
+    failure::{FAILED, Failure},
+    machine::{Ended, Machine},
+    numbers::many,
+    out::Out,
+    signals,
+    summary::shell_word,
+    terminal::Terminal,
+};
+use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest};
+use fleetscan_proto::{KNOWN_REGIONS, catalogue::Catalogue};
+use fleetscan_worker::{Hub, HubOptions, WorkerConfig, policy};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
+
+/// The one profile there is: everything in the catalogue that is not marked as to be asked for.
+pub const PROFILE: &str = "standard";
+
+pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
+    let file = read_accounts(&args)?;
+    for warning in &file.warnings {
+        display::note(&format!("warning: {warning}"));
+    }
+    let out = Out::open(&args.out)?;
+    out.check_writable().await?;
+    let hub = Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?;
+    let stop = signals::stop_in_order()?;
+    let identity = tokio::select! {
+        identity = hub.identity() => identity.map_err(Failure::failed)?,
+        () = stop.cancelled() => return Err(Failure::failed("stopped before any account was touched")),
+    };
+    tracing::info!(arn = %identity.arn, "the hub works");
+    let request = ScanRequest {
+        regions: args.regions.clone(),
+        services: args.services.clone(),
+        profile: PROFILE.to_owned(),
+        out: out.name.clone(),
+        fresh: args.new,
+        share: args.share,
+    };
+    let options = ScanOptions {
+        deadline: Duration::from_secs(args.deadline_minutes * 60),
+        denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        ..ScanOptions::default()
+    };
+    let worker = worker_config(args.concurrency, args.share, &args.services)?;
+    let machine = Machine { hub: Arc::new(hub), out, data: args.data.clone(), worker, terminal };
+    let ended = machine.scan(file.accounts, request, options, &stop).await?;
+    tell(ended, args.json, terminal, &resume_command(&args))
+}
+
+/// How a worker of this machine is set, for a scan of these services (none: all).
+pub fn worker_config(concurrency: Option<usize>, share: f64, services: &[String]) -> Result<WorkerConfig, Failure> {
+    let catalogue = Catalogue::built_in();
+    let all = || catalogue.scanned().map(|service| service.id.clone()).collect();
+    let services: Vec<String> = if services.is_empty() { all() } else { services.to_vec() };
+    let session_policy = Some(policy::session_policy(catalogue, &services).map_err(Failure::failed)?);
+    let usual = WorkerConfig::default();
+    Ok(WorkerConfig {
+        name: format!("local-{}", std::process::id()),
+        concurrency: concurrency.unwrap_or(usual.concurrency),
+        share,
+        session_policy,
+        ..usual
+    })
+}
+
+/// Says how a scan ended, on stdout, and answers the exit code.
+pub fn tell(ended: Ended, json: bool, terminal: Terminal, resume: &str) -> Result<u8, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match ended {
+        Ended::Finished(summary) => {
+            if json {
+                writeln!(stdout, "{}", summary.json())?;
+            } else {
+                write!(stdout, "{}", summary.text(terminal))?;
+            }
+            Ok(summary.exit())
+        }
+        Ended::Interrupted { id, done } => {
+            let cells = many(done, "cell");
+            display::note(&format!("Scan {id} stopped; {cells} are kept. To go on:\n  {resume}"));
+            if json {
+                let object = serde_json::json!({
+                    "id": id, "state": "interrupted", "counts": { "cells_done": done }, "resume": resume, "exit": FAILED,
+                });
+                writeln!(stdout, "{object}")?;
+            }
+            Ok(FAILED)
+        }
+    }
+}
+
+fn resume_command(args: &ScanArgs) -> String {
+    let mut command = format!("fleetscan scan --accounts {}", shell_word(&args.accounts.display().to_string()));
+    command.push_str(&format!(
+        " --out {} --data {}",
+        shell_word(&args.out),
+        shell_word(&args.data.display().to_string())
+    ));
+    for (flag, list) in [("--regions", &args.regions), ("--services", &args.services)] {
+        if !list.is_empty() {
+            command.push_str(&format!(" {flag} {}", list.join(",")));
+        }
+    }
+    command
+}
+
+/// Reads the accounts file and checks the lists, and says every mistake at once.
+fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
+    let mut mistakes = Vec::new();
+    let file = match read_text(&args.accounts) {
+        Err(mistake) => {
+            mistakes.push(mistake);
+            None
+        }
+        Ok(text) => match AccountsFile::parse(&args.accounts.display().to_string(), &text) {
+            Ok(file) => Some(file),
+            Err(problems) => {
+                mistakes.extend(problems.iter().map(ToString::to_string));
+                None
+            }
+        },
+    };
+    let services: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
+    mistakes.extend(args.services.iter().filter_map(|name| unknown("service", name, &services)));
+    mistakes.extend(args.regions.iter().filter_map(|name| unknown("region", name, &KNOWN_REGIONS)));
+    match file {
+        Some(file) if mistakes.is_empty() => Ok(file),
+        _ if mistakes.len() == 1 => Err(Failure::usage(mistakes.remove(0))),
+        _ => Err(Failure::usage(format!(
+            "{}, and no account was touched:\n  {}",
+            many(mistakes.len() as u64, "mistake"),
+            mistakes.join("\n  ")
+        ))),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no accounts file {}", path.display()),
+        std::io::ErrorKind::InvalidData => format!("{} is not a text file", path.display()),
+        _ => format!("{} cannot be read: {error}", path.display()),
+    })
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> Option<String> {
+    if known.contains(&name) {
+        return None;
+    }
+    let nearest = known.iter().min_by_key(|candidate| distance(name, candidate))?;
+    let hint = if distance(name, nearest) <= 3 {
+        format!("did you mean {nearest:?}?")
+    } else {
+        let listed = if known.len() <= 30 { known.join(", ") } else { format!("{}, …", known[..8].join(", ")) };
+        format!("there are {listed}")
+    };
+    Some(format!("--{what}s: there is no {what} {name:?}; {hint}"))
+}
+
+/// How many letters must be inserted, removed or replaced to make one word the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest_one() {
+        let mistake = unknown("region", "eu-wset-1", &KNOWN_REGIONS).expect("unknown");
+        assert!(mistake.contains("\"eu-west-1\""), "{mistake}");
+        assert_eq!(unknown("region", "eu-west-1", &KNOWN_REGIONS), None);
+        assert!(unknown("service", "xyzzyxyzzy", &["lambda", "sns"]).expect("unknown").contains("lambda, sns"));
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!((distance("lambda", "lambda"), distance("lamda", "lambda"), distance("", "sns")), (0, 1, 3));
+    }
+}

@@ -1,0 +1,81 @@
+//! `fleetscan simulator`: the simulated AWS alone.
+
+use crate::{
+    args::SimulatorArgs,
+    failure::{COMPLETE, Failure},
+    numbers::{grouped, many, rate},
+    signals,
+    summary::shell_word,
+};
+use fleetscan_simulator::{Config, Limits, Simulator};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpListener;
+
+pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
+    let config = Config {
+        seed: args.seed,
+        accounts: args.accounts as usize,
+        latency: Duration::from_millis(args.latency_ms),
+        limits: limits(&args.limits)?,
+        ..Config::default()
+    };
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::failed(format!(
+            "{} cannot be listened on ({error}): choose another address with --listen",
+            args.listen
+        ))
+    })?;
+    let stop = signals::stop_in_order()?;
+    let simulator = Simulator::start(config, listener).await.map_err(Failure::failed)?;
+    std::fs::write(&args.accounts_file, simulator.accounts_toml())
+        .map_err(|error| Failure::failed(format!("{}: {error}", args.accounts_file.display())))?;
+    {
+        let (key, secret) = simulator.hub_credentials();
+        let file = shell_word(&args.accounts_file.display().to_string());
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "A simulated AWS with {} at {}", many(args.accounts.into(), "account"), simulator.endpoint())?;
+        writeln!(stdout, "Scan it from another terminal (these keys are the simulation's own):\n")?;
+        writeln!(
+            stdout,
+            "  AWS_ENDPOINT_URL={} AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} \\\n    fleetscan scan --accounts {file}\n",
+            simulator.endpoint()
+        )?;
+        writeln!(stdout, "Ctrl-C ends it.")?;
+        stdout.flush()?;
+    }
+    let started = Instant::now();
+    stop.cancelled().await;
+    let calls = simulator.counters().calls;
+    let seconds = started.elapsed().as_secs_f64();
+    writeln!(
+        std::io::stdout(),
+        "It was asked {} ({} a second on average).",
+        many(calls, "call"),
+        grouped(rate(calls, seconds))
+    )?;
+    Ok(COMPLETE)
+}
+
+fn limits(text: &str) -> Result<Limits, Failure> {
+    match (text, text.parse::<f64>()) {
+        ("published", _) => Ok(Limits::Published),
+        ("off", _) => Ok(Limits::Off),
+        (_, Ok(factor)) if factor > 0.0 && factor.is_finite() => Ok(Limits::Scaled(factor)),
+        _ => Err(Failure::usage(format!("--limits {text}: write published, off, or a factor above 0 such as 0.5"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_published_off_or_a_factor() {
+        assert_eq!(limits("published").expect("known"), Limits::Published);
+        assert_eq!(limits("0.5").expect("known"), Limits::Scaled(0.5));
+        assert!(limits("0").is_err() && limits("fast").is_err());
+    }
+}
