@@ -240,6 +240,8 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
             false => format!("there is no operation {name} in this file"),
         })
     };
+    // What is joined may stand anywhere, so that it can be the fallback of what it is joined to.
+    let anywhere = |name: &str| names.iter().position(|n| n == name).map_or_else(|| earlier(name), Ok);
     let limit = match &raw.limit {
         None => 0,
         Some(group) => service
@@ -264,8 +266,16 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
     }
     let join = match raw.join {
         None => None,
-        Some(j) => Some(Join { operation: earlier(&j.operation)?, on: path(&j.on)? }),
+        Some(j) => Some(Join { operation: anywhere(&j.operation)?, on: path(&j.on)? }),
     };
+    let with = raw
+        .with
+        .into_iter()
+        .map(|(param, text)| Ok((param, Binding::parse(&text).map_err(|e| e.0)?)))
+        .collect::<Result<Vec<_>, String>>()?;
+    if parent.is_none() && with.iter().any(|(_, binding)| matches!(binding, Binding::Item { .. })) {
+        return Err("without `for` there is no item: `with` takes $account or $region".into());
+    }
     Ok(Operation {
         index,
         http: http(&raw.http)?,
@@ -276,11 +286,7 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         paging: raw.pages.map(paging).transpose()?,
         emits,
         parent,
-        with: raw
-            .with
-            .into_iter()
-            .map(|(param, text)| Ok((param, Binding::parse(&text).map_err(|e| e.0)?)))
-            .collect::<Result<_, String>>()?,
+        with,
         merge,
         absent: raw.absent,
         redact: paths(&raw.redact)?,

@@ -17,16 +17,21 @@ enum Step {
 }
 
 /// Where values lie in an answer: `Table`, `Reservations[].Instances[]`, `Environment.Variables.*`. The empty path
-/// (`.`) is the value itself.
+/// (`.`) is the value itself. `BucketRegion|LocationConstraint` is the second where there is nothing at the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldPath {
     steps: Vec<Step>,
+    otherwise: Option<Box<FieldPath>>,
     text: String,
 }
 
 impl FieldPath {
     /// Reads a path.
     pub fn parse(text: &str) -> Result<Self, PathError> {
+        if let Some((first, rest)) = text.split_once('|') {
+            let otherwise = Some(Box::new(Self::parse(rest)?));
+            return Ok(Self { otherwise, text: text.to_owned(), ..Self::parse(first)? });
+        }
         let mut steps = Vec::new();
         if text != "." {
             for part in text.split('.') {
@@ -50,7 +55,7 @@ impl FieldPath {
                 steps.extend(std::iter::repeat_n(Step::Each, lists));
             }
         }
-        Ok(Self { steps, text: text.to_owned() })
+        Ok(Self { steps, otherwise: None, text: text.to_owned() })
     }
     /// The path as it was written.
     pub fn as_str(&self) -> &str {
@@ -79,7 +84,7 @@ impl FieldPath {
                 found = Some(v);
             }
         });
-        found
+        found.or_else(|| self.otherwise.as_ref()?.get(value))
     }
     /// Every value there. A path that ends at a list (without `[]`) yields its elements; one that ends at an object,
     /// a string or a number, that one value.
@@ -90,7 +95,10 @@ impl FieldPath {
             Value::Null => {}
             other => found.push(other),
         });
-        found
+        match &self.otherwise {
+            Some(otherwise) if found.is_empty() => otherwise.items(value),
+            _ => found,
+        }
     }
     /// As [`FieldPath::items`], taking the values out of `value`.
     pub fn take_items(&self, value: &mut Value) -> Vec<Value> {
@@ -102,12 +110,18 @@ impl FieldPath {
         });
         found
     }
-    /// Changes every value there in place.
+    /// Changes every value there in place: at both paths, where it has two.
     pub fn edit(&self, value: &mut Value, change: &mut dyn FnMut(&mut Value)) {
         edit(&self.steps, value, change);
+        if let Some(otherwise) = &self.otherwise {
+            otherwise.edit(value, change);
+        }
     }
     /// Removes the members there (of the object that holds each).
     pub fn remove(&self, value: &mut Value) {
+        if let Some(otherwise) = &self.otherwise {
+            otherwise.remove(value);
+        }
         let Some((Step::Key(last), before)) = self.steps.split_last() else { return };
         edit(before, value, &mut |v| {
             if let Value::Object(map) = v {

@@ -195,7 +195,7 @@ pub struct Operation {
     pub emits: Vec<Emit>,
     /// Whose items it is called for; `None`: once a cell.
     pub parent: Option<Parent>,
-    /// Parameters from those items.
+    /// Parameters from those items, and the account's and the region's.
     pub with: Vec<(String, Binding)>,
     /// Where the answer goes in the parent's record; only where it emits no record.
     pub merge: Option<Merge>,

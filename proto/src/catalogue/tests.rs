@@ -48,6 +48,7 @@ fn mistakes_are_named() {
         ("rate = 15", "rate = 0", "above 0"),
         ("AWS::Lambda::Function", "Function", "not like"),
         ("keep =", "kept =", "unknown field"),
+        ("items =", "with = { A = \"B\" }\nitems =", "there is no item"),
         ("GET /2015-03-31/functions\"", "DELETE /2015-03-31/functions\"", "use GET"),
     ] {
         let text = SAMPLE.replacen(from, to, 1);
@@ -65,6 +66,10 @@ fn paths_reach_into_lists_and_maps() {
     FieldPath::parse("Env.*").expect("path").edit(&mut changed, &mut |v| *v = json!("<redacted>"));
     assert_eq!(changed["Env"], json!({"A": "<redacted>", "B": "<redacted>"}));
     assert!(FieldPath::parse("a..b").is_err());
+    assert!(FieldPath::parse("a|").is_err());
+    let either = FieldPath::parse("Missing|Env.B").expect("path");
+    assert_eq!(either.get(&value), Some(&json!("y")));
+    assert_eq!(FieldPath::parse("Env.A|Env.B").expect("path").items(&value), [&json!("x")]);
     FieldPath::parse("Env.A").expect("path").remove(&mut changed);
     assert_eq!(changed["Env"], json!({"B": "<redacted>"}));
 }
