@@ -1,0 +1,261 @@
+//! Pages of answers.
+
+use crate::{
+    dice::Dice,
+    fixture::{ListFixture, OperationFixture, ServiceFixture},
+    problem::{Kind, Problem},
+    request::Params,
+    stock::{Answer, Body, Kept, Stock, list_at, put},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use fleetscan_proto::catalogue::{Binding, Operation, Paging};
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// A good answer: a value, and the bytes of it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) bytes: Bytes,
+    /// Members that go into headers: header name and value.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// An operation, its fixture, and how its answers are written.
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) fixture: &'a ServiceFixture,
+    pub(crate) write: &'a dyn Fn(&Value) -> Vec<u8>,
+    /// The region that the call is signed for.
+    pub(crate) region: &'a str,
+}
+
+impl Asked<'_> {
+    fn fixture(&self) -> &OperationFixture {
+        &self.fixture.operations[self.operation.index]
+    }
+
+    /// Answers a call.
+    pub(crate) fn page(&self, stock: &Stock, params: &Params) -> Result<Page, Problem> {
+        let batch = self.operation.parent.as_ref().and_then(|p| p.batch.as_ref());
+        if let Some((param, max)) = batch {
+            return self.batch(stock, params, param, *max);
+        }
+        let key = self.key(params, None)?;
+        let Some(kept) = stock.answer(self.operation, &key) else {
+            return Err(Problem::new(Kind::NotFound, "The resource you requested does not exist."));
+        };
+        self.check_region(kept)?;
+        match &kept.answer {
+            Answer::Body(body) => self.of_body(body, &key, params),
+            Answer::Absent => {
+                let code = self.operation.absent.first().cloned().unwrap_or_default();
+                Err(Problem::coded(Kind::Absent, code, "There is none."))
+            }
+        }
+    }
+
+    /// S3's answer to whoever asks in another region than the bucket's.
+    fn check_region(&self, kept: &Kept) -> Result<(), Problem> {
+        match &kept.region {
+            Some(region) if region != self.region => Err(Problem::coded(
+                Kind::Invalid,
+                "PermanentRedirect",
+                format!(
+                    "The bucket you are attempting to access must be addressed using the specified endpoint. Its region is {region}."
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The key of the item that a call is about; `element` is one of a batch.
+    fn key(&self, params: &Params, element: Option<(&str, &str)>) -> Result<String, Problem> {
+        let mut key = String::new();
+        let mut add = |value: &str| {
+            key.push_str(value);
+            key.push('\x1f');
+        };
+        let mut batched = false;
+        for (name, binding) in &self.operation.with {
+            if !matches!(binding, Binding::Item { .. }) {
+                continue;
+            }
+            match element {
+                Some((param, value)) if param == name => {
+                    batched = true;
+                    add(value);
+                }
+                _ => add(&params.one(name).ok_or_else(|| missing(name))?),
+            }
+        }
+        if let (Some((_, value)), false) = (element, batched) {
+            add(value);
+        }
+        Ok(key)
+    }
+
+    fn batch(&self, stock: &Stock, params: &Params, param: &str, max: usize) -> Result<Page, Problem> {
+        let elements = params.many(param);
+        if elements.is_empty() || elements.len() > max {
+            let text = format!("{param} must have between 1 and {max} members, not {}.", elements.len());
+            return Err(Problem::new(Kind::Invalid, text));
+        }
+        let fixture = self.fixture();
+        let mut whole: Option<Value> = None;
+        let mut found: Vec<Vec<Value>> = vec![Vec::new(); fixture.lists.len()];
+        for element in &elements {
+            let key = self.key(params, Some((param, element)))?;
+            let Some(Kept { answer: Answer::Body(body), .. }) = stock.answer(self.operation, &key) else { continue };
+            for (list, all) in fixture.lists.iter().zip(&mut found) {
+                all.extend_from_slice(list_at(&body.value, &list.path));
+            }
+            whole.get_or_insert_with(|| body.value.clone());
+        }
+        let mut whole = whole.unwrap_or_else(|| Value::Object(Map::new()));
+        for (list, all) in fixture.lists.iter().zip(found) {
+            put(&mut whole, &list.path, Value::Array(all));
+        }
+        Ok(Page { bytes: (self.write)(&whole).into(), headers: self.headers(&whole) })
+    }
+
+    fn of_body(&self, body: &Body, key: &str, params: &Params) -> Result<Page, Problem> {
+        let headers = self.headers(&body.value);
+        let fixture = self.fixture();
+        if let Some(list) = fixture.lists.iter().find(|list| list.of_regions) {
+            let mut value = body.value.clone();
+            put(&mut value, &list.path, regions(&body.value, list, params).collect());
+            return Ok(Page { bytes: (self.write)(&value).into(), headers });
+        }
+        let Some(paging) = &self.operation.paging else {
+            let bytes = body.page((0, 0), || (self.write)(&body.value).into());
+            return Ok(Page { bytes, headers });
+        };
+        let size = self.size(paging, params)?;
+        let lists: Vec<&[Value]> = fixture.lists.iter().map(|list| list_at(&body.value, &list.path)).collect();
+        let total: usize = lists.iter().map(|list| list.len()).sum();
+        let start = match params.one(&paging.input).filter(|token| !token.is_empty()) {
+            None => 0,
+            Some(token) => self.start(&token, key, &lists)?,
+        };
+        let bytes = body.page((start, size), || {
+            let end = total.min(start + size);
+            let token = (end < total).then(|| self.token(end, key, &lists));
+            (self.write)(&self.slice(&body.value, paging, start..end, token)).into()
+        });
+        Ok(Page { bytes, headers })
+    }
+
+    fn size(&self, paging: &Paging, params: &Params) -> Result<usize, Problem> {
+        let Some((name, max)) = &paging.size else { return Ok(self.fixture().page) };
+        match params.one(name) {
+            None => Ok(self.fixture().page),
+            Some(text) => match text.parse::<usize>() {
+                Ok(size) if size > 0 => Ok(size.min(*max as usize)),
+                _ => Err(Problem::new(Kind::Invalid, format!("{name} must be a number above 0, not {text}."))),
+            },
+        }
+    }
+
+    /// The value with only those items of its lists, and the paging members.
+    fn slice(&self, value: &Value, paging: &Paging, range: Range<usize>, token: Option<String>) -> Value {
+        let lists = &self.fixture().lists;
+        let mut page = without(value, lists, 0);
+        let mut before = 0;
+        for list in lists {
+            let items = list_at(value, &list.path);
+            let from = range.start.saturating_sub(before).min(items.len());
+            let to = range.end.saturating_sub(before).min(items.len());
+            put(&mut page, &list.path, Value::Array(items[from..to].to_vec()));
+            before += items.len();
+        }
+        let at = |path: &fleetscan_proto::catalogue::FieldPath| crate::fixture::keys(path.as_str());
+        if let Some(path) = paging.more.as_ref().and_then(at) {
+            put(&mut page, &path, Value::Bool(token.is_some()));
+        }
+        if let (Some(token), Some(path)) = (token, at(&paging.output)) {
+            put(&mut page, &path, Value::String(token));
+        }
+        page
+    }
+
+    fn token(&self, start: usize, key: &str, lists: &[&[Value]]) -> String {
+        if let Some(path) = &self.fixture().token
+            && let Some(token) = item_at(lists, start - 1).and_then(|item| path.get(item)).and_then(Value::as_str)
+        {
+            return token.to_owned();
+        }
+        STANDARD.encode(format!("{start}.{}", self.seal(start, key)))
+    }
+
+    fn start(&self, token: &str, key: &str, lists: &[&[Value]]) -> Result<usize, Problem> {
+        let wrong = || Problem::new(Kind::BadPageToken, "The pagination token is not valid.");
+        if let Some(path) = &self.fixture().token {
+            let is = |item: &&Value| path.get(item).and_then(Value::as_str) == Some(token);
+            let at = lists.iter().flat_map(|list| list.iter()).position(|item| is(&item));
+            return at.map(|n| n + 1).ok_or_else(wrong);
+        }
+        let text = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+        let (start, seal) = text.split_once('.').ok_or_else(wrong)?;
+        let start: usize = start.parse().map_err(|_| wrong())?;
+        if seal == self.seal(start, key) { Ok(start) } else { Err(wrong()) }
+    }
+
+    /// Ties a token to its operation and item.
+    fn seal(&self, start: usize, key: &str) -> String {
+        Dice::new(start as u64).text(&self.operation.name).text(key).hex(12)
+    }
+
+    fn headers(&self, value: &Value) -> Vec<(String, String)> {
+        let wanted = self.fixture().wire.headers.iter();
+        let text = |member: &String| value.get(member).and_then(Value::as_str).map(str::to_owned);
+        wanted.filter_map(|(member, header)| Some((header.clone(), text(member)?))).collect()
+    }
+}
+
+/// The regions that a request wants: by state (account:ListRegions), or enabled ones (ec2:DescribeRegions).
+fn regions<'v>(value: &'v Value, list: &ListFixture, params: &Params) -> impl Iterator<Item = Value> + use<'v> {
+    let states = params.many("RegionOptStatusContains");
+    let all = params.one("AllRegions").is_some_and(|all| all == "true");
+    let wanted = move |item: &&Value| match (item.get("RegionOptStatus"), item.get("OptInStatus")) {
+        (Some(state), _) => states.is_empty() || state.as_str().is_some_and(|s| states.iter().any(|w| w == s)),
+        (None, Some(state)) => all || state != "not-opted-in",
+        (None, None) => true,
+    };
+    list_at(value, &list.path).iter().filter(wanted).cloned()
+}
+
+fn item_at<'v>(lists: &[&'v [Value]], at: usize) -> Option<&'v Value> {
+    lists.iter().flat_map(|list| list.iter()).nth(at)
+}
+
+/// A copy without what stands in the lists, so that a page of a long list costs no more than its items.
+fn without(value: &Value, lists: &[ListFixture], depth: usize) -> Value {
+    let Value::Object(map) = value else { return value.clone() };
+    let mut copy = Map::with_capacity(map.len());
+    for (name, inner) in map {
+        let leads = lists.iter().filter(|list| list.path.get(depth) == Some(name));
+        let mut leads = leads.map(|list| list.path.len()).peekable();
+        match leads.peek() {
+            None => {
+                copy.insert(name.clone(), inner.clone());
+            }
+            Some(length) if *length == depth + 1 => {
+                copy.insert(name.clone(), Value::Array(Vec::new()));
+            }
+            Some(_) => {
+                copy.insert(name.clone(), without(inner, lists, depth + 1));
+            }
+        }
+    }
+    Value::Object(copy)
+}
+
+fn missing(name: &str) -> Problem {
+    Problem::new(
+        Kind::Invalid,
+        format!(
+            "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
+        ),
+    )
+}

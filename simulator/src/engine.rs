@@ -1,0 +1,478 @@
+//! A call, from its bytes to the bytes of its answer.
+
+use crate::{
+    answer::{Asked, Page},
+    bucket::{Buckets, Draw},
+    config::Config,
+    counters::{CallResult, Slot, Tally},
+    dice::Dice,
+    fixture::ServiceFixture,
+    live::{HubBreakage, Live},
+    persona::Fate,
+    policy::{self, DeniedBy, SessionPolicies},
+    problem::{Kind, Problem, Words},
+    region::RegionId,
+    request::{Incoming, Params},
+    route::{Routes, Target},
+    session::{Mint, Session},
+    signature::{Authorization, Verifier, amz_date},
+    stock::{CellKey, Stock, StockParts},
+    stocks::Stocks,
+    sts,
+    world::{AccountIndex, World},
+    xml::XmlWriter,
+};
+use bytes::Bytes;
+use fleetscan_proto::catalogue::{Scope, Service};
+use serde_json::Value;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    Hub,
+    Session(Session),
+}
+
+/// An answer on its way out.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) request_id: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+/// The simulated AWS.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) live: Live,
+    pub(crate) mint: Mint,
+    pub(crate) policies: SessionPolicies,
+    pub(crate) buckets: Buckets,
+    pub(crate) tally: Tally,
+    pub(crate) stocks: Stocks,
+    pub(crate) fixtures: Vec<ServiceFixture>,
+    verifier: Verifier,
+    routes: Routes,
+    writers: Vec<Option<XmlWriter>>,
+    words: Vec<Words>,
+    requests: AtomicU64,
+}
+
+/// How a call ended, and the answer.
+struct Verdict {
+    slot: Slot,
+    account: Option<AccountIndex>,
+    result: Result<(CallResult, Page), Problem>,
+    /// Whose words an error is in.
+    words: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config) -> anyhow::Result<Self> {
+        let services = config.catalogue.services();
+        let fixtures = services.iter().map(|s| ServiceFixture::of(s)).collect::<Result<Vec<_>, _>>();
+        let fixtures = fixtures.map_err(anyhow::Error::msg)?;
+        let writers = services
+            .iter()
+            .zip(&fixtures)
+            .map(|(service, fixture)| service.protocol.is_xml().then(|| XmlWriter::new(service, &fixture.wire)));
+        let world = World::new(&config);
+        let live = Live::new(config.accounts);
+        for account in world.accounts() {
+            live.set_rotation(account, sts::first_rotation(world.persona(account).fate));
+        }
+        Ok(Self {
+            writers: writers.collect(),
+            words: Words::of(services).map_err(anyhow::Error::msg)?,
+            tally: Tally::new(services, config.accounts),
+            routes: Routes::new(&config.catalogue),
+            mint: Mint::new(config.seed),
+            buckets: Buckets::new(config.limits, config.seed),
+            policies: SessionPolicies::default(),
+            verifier: Verifier::default(),
+            stocks: Stocks::new(),
+            requests: AtomicU64::new(0),
+            fixtures,
+            world,
+            live,
+            config,
+        })
+    }
+
+    pub(crate) fn services(&self) -> &[Arc<Service>] {
+        self.config.catalogue.services()
+    }
+    pub(crate) fn hub_credentials(&self) -> (String, String) {
+        let dice = Dice::new(self.config.seed).text("hub");
+        (format!("AKIA{}", dice.letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16)), dice.text("secret").hex(40))
+    }
+
+    /// Answers a call, after as long as AWS would take.
+    pub(crate) async fn answer(&self, request: Incoming) -> Reply {
+        let number = self.requests.fetch_add(1, Relaxed);
+        let latency = self.latency(number);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        let now_ms = now_ms();
+        let verdict = self.judge(&request, now_ms);
+        let ended = match &verdict.result {
+            Ok((result, _)) => *result,
+            Err(problem) => result_of(problem),
+        };
+        self.tally.count(verdict.slot, verdict.account, ended, now_ms);
+        self.reply(&request, verdict, number)
+    }
+
+    /// From half to one and a half of the mean.
+    fn latency(&self, number: u64) -> Duration {
+        if self.config.latency.is_zero() {
+            return Duration::ZERO;
+        }
+        let dice = Dice::new(self.config.seed).text("latency").number(number);
+        self.config.latency.mul_f64(0.5 + dice.fraction())
+    }
+
+    fn judge(&self, request: &Incoming, now_ms: i64) -> Verdict {
+        let unknown = self.words.len() - 1;
+        let fail = |problem| Verdict { slot: Slot::Unknown, account: None, result: Err(problem), words: unknown };
+        let Some(header) = request.header("authorization") else {
+            return fail(Problem::new(Kind::MissingAuth, "Missing Authentication Token"));
+        };
+        let authorization = match Authorization::parse(header) {
+            Ok(authorization) => authorization,
+            Err(text) => return fail(Problem::coded(Kind::BadSignature, "IncompleteSignature", text)),
+        };
+        if authorization.service == "sts" {
+            return self.judge_sts(request, &authorization, now_ms);
+        }
+        match self.routes.find(request, authorization.service) {
+            Some(target) => self.judge_service(request, &authorization, target, now_ms),
+            None => {
+                let text = format!("Credential should be scoped to correct service, not {:?}.", authorization.service);
+                fail(Problem::new(Kind::BadSignature, text))
+            }
+        }
+    }
+
+    fn judge_sts(&self, request: &Incoming, authorization: &Authorization<'_>, now_ms: i64) -> Verdict {
+        let action = request.form("Action").unwrap_or_default();
+        let slot = match action.as_str() {
+            "AssumeRole" => Slot::AssumeRole,
+            "GetCallerIdentity" => Slot::GetCallerIdentity,
+            _ => Slot::OtherSts,
+        };
+        let params = Params::read(request, fleetscan_proto::catalogue::Protocol::Query, None, Vec::new());
+        let asked = params.as_ref().ok().and_then(|params| sts::target(self, params));
+        let mut account = if slot == Slot::AssumeRole { asked } else { None };
+        let result = self.caller(request, authorization, now_ms).and_then(|caller| {
+            if let Caller::Session(session) = &caller {
+                account = account.or(Some(session.account));
+            }
+            let region = RegionId::parse(authorization.region).filter(|r| *r != RegionId::GLOBAL);
+            let region = region.ok_or_else(|| out_of_scope("a valid region"))?;
+            self.check_session(&caller, region, now_ms, "sts:GetCallerIdentity")?;
+            if matches!(caller, Caller::Hub) && !self.buckets.take_sts(region) {
+                return Err(Problem::new(Kind::Throttled, "Rate exceeded"));
+            }
+            let params = params.map_err(|text| Problem::new(Kind::Invalid, text))?;
+            let document = match slot {
+                Slot::AssumeRole => sts::assume_role(self, &caller, &params, now_ms)?,
+                Slot::GetCallerIdentity => sts::caller_identity(self, &caller),
+                _ => {
+                    let text = format!("Could not find operation {action} for version 2011-06-15");
+                    return Err(Problem::new(Kind::UnknownOperation, text));
+                }
+            };
+            Ok((CallResult::Ok, Page { bytes: document.into(), headers: Vec::new() }))
+        });
+        // The words of a service that nobody knows are the query protocol's, and so are STS's.
+        Verdict { slot, account, result, words: self.words.len() - 1 }
+    }
+
+    fn judge_service(
+        &self,
+        request: &Incoming,
+        authorization: &Authorization<'_>,
+        mut target: Target,
+        now_ms: i64,
+    ) -> Verdict {
+        let slot = Slot::Operation(target.index, target.operation);
+        let words = target.index;
+        let mut account = None;
+        let result = self.caller(request, authorization, now_ms).and_then(|caller| {
+            let Caller::Session(session) = &caller else {
+                let text = policy::denial(DeniedBy::Identity, &caller.arn(self), &action_of(&target));
+                return Err(Problem::new(Kind::Denied, text));
+            };
+            account = Some(session.account);
+            self.revoke_in_mid_scan(session.account, &target.service, now_ms);
+            let region = self.region(&target.service, authorization.region)?;
+            self.check_session(&caller, region, now_ms, &action_of(&target))?;
+            self.check_permission(session, &caller, &target, region)?;
+            let params = target.params(request).map_err(|text| Problem::new(Kind::Invalid, text))?;
+            self.page(session.account, region, &target, &params).map(|page| (CallResult::Ok, page))
+        });
+        Verdict { slot, account, result, words }
+    }
+
+    /// Who signed, if they did.
+    fn caller(&self, request: &Incoming, authorization: &Authorization<'_>, now_ms: i64) -> Result<Caller, Problem> {
+        let unknown = || Problem::new(Kind::UnknownToken, "The security token included in the request is invalid.");
+        let (caller, secret) = match request.header("x-amz-security-token") {
+            Some(token) => {
+                let (session, secret) = self.mint.read(authorization.access_key, token).ok_or_else(unknown)?;
+                (Caller::Session(session), secret)
+            }
+            None => {
+                let (access_key, secret) = self.hub_credentials();
+                if authorization.access_key != access_key || self.live.hub() == HubBreakage::Invalid {
+                    return Err(unknown());
+                }
+                (Caller::Hub, secret)
+            }
+        };
+        self.check_date(request, authorization, now_ms)?;
+        if !authorization.signs("x-amz-security-token") && matches!(caller, Caller::Session(_)) {
+            return Err(Problem::new(Kind::BadSignature, "'X-Amz-Security-Token' must be a signed header."));
+        }
+        if self.config.verify_signatures && !self.verifier.agrees(request, authorization, &secret) {
+            let text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.";
+            return Err(Problem::new(Kind::BadSignature, text));
+        }
+        if matches!(caller, Caller::Hub) && self.live.hub() == HubBreakage::Expired {
+            return Err(Problem::new(Kind::Expired, "The security token included in the request is expired"));
+        }
+        Ok(caller)
+    }
+
+    fn check_date(&self, request: &Incoming, authorization: &Authorization<'_>, now_ms: i64) -> Result<(), Problem> {
+        let wrong = |text: String| Problem::new(Kind::BadSignature, text);
+        let date = request.header("x-amz-date").unwrap_or_default();
+        let at =
+            amz_date(date).ok_or_else(|| wrong(format!("Date must be in ISO-8601 'basic format'. Got '{date}'.")))?;
+        if !date.starts_with(authorization.date) {
+            return Err(wrong(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{}' != '{date}'.",
+                authorization.date
+            )));
+        }
+        match self.config.clock_skew {
+            Some(skew) if (now_ms - at).unsigned_abs() > skew.as_millis() as u64 => {
+                Err(wrong(format!("Signature expired: {date} is too far from now.")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The region that a call is for. A global service takes calls for its home alone; S3, for a bucket's.
+    fn region(&self, service: &Service, scope: &str) -> Result<RegionId, Problem> {
+        match &service.scope {
+            Scope::Global { home } if service.id != "s3" && service.id != "s3control" && home != scope => {
+                Err(out_of_scope(&format!("a valid region: {home}")))
+            }
+            _ => RegionId::parse(scope)
+                .filter(|region| *region != RegionId::GLOBAL)
+                .ok_or_else(|| out_of_scope("a valid region")),
+        }
+    }
+
+    /// Some customers change their mind as soon as the scan begins to read: see [`Fate::RevokedMidScan`].
+    fn revoke_in_mid_scan(&self, account: AccountIndex, service: &Service, now_ms: i64) {
+        if self.world.persona(account).fate == Fate::RevokedMidScan
+            && service.cells
+            && self.live.generation(account) == 0
+            && self.live.delete_role(account)
+        {
+            self.tally.deleted(account, now_ms);
+        }
+    }
+
+    fn check_session(&self, caller: &Caller, region: RegionId, now_ms: i64, action: &str) -> Result<(), Problem> {
+        let Caller::Session(session) = caller else { return Ok(()) };
+        let unknown = || Problem::new(Kind::UnknownToken, "The security token included in the request is invalid.");
+        if now_ms >= session.expires || session.issued <= self.live.expired_until() {
+            return Err(Problem::new(Kind::Expired, "The security token included in the request is expired"));
+        }
+        let gone = self.live.is_deleted(session.account);
+        if self.enabled(session.account) & region.bit() == 0 {
+            return Err(unknown());
+        }
+        match gone {
+            true if action.starts_with("sts:") => Err(unknown()),
+            true => Err(Problem::new(Kind::Denied, policy::denial(DeniedBy::Identity, &caller.arn(self), action))),
+            // The role was made anew: it does not know the old one's sessions.
+            false if session.generation != self.live.generation(session.account) => Err(unknown()),
+            false => Ok(()),
+        }
+    }
+
+    /// The account's enabled regions, as they are now.
+    pub(crate) fn enabled(&self, account: AccountIndex) -> u64 {
+        let enabled = self.world.persona(account).enabled;
+        self.live.changes(account).map_or(enabled, |changes| changes.regions(enabled))
+    }
+
+    fn check_permission(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        target: &Target,
+        region: RegionId,
+    ) -> Result<(), Problem> {
+        let Some(operation) = target.operation() else {
+            return Err(Problem::new(Kind::UnknownOperation, "The requested operation is not known here."));
+        };
+        let draw = Draw {
+            account: Some(session.account),
+            region,
+            service: &target.service,
+            service_index: target.index as u16,
+            operation,
+        };
+        if !self.buckets.take(&draw) {
+            return Err(Problem::new(Kind::Throttled, "Rate exceeded"));
+        }
+        let changes = self.live.changes(session.account);
+        let persona = self.world.persona(session.account);
+        let denied = policy::denied(persona, changes.as_ref(), &target.service.id, &operation.action)
+            .or_else(|| (!self.policies.allows(session.policy, &operation.action)).then_some(DeniedBy::Session));
+        match denied {
+            None => Ok(()),
+            Some(by) => {
+                let text = policy::denial(by, &caller.arn(self), &operation.action);
+                Err(Problem::new(Kind::Denied, text))
+            }
+        }
+    }
+
+    fn page(&self, account: AccountIndex, region: RegionId, target: &Target, params: &Params) -> Result<Page, Problem> {
+        let Some(operation) = target.operation() else {
+            return Err(Problem::new(Kind::UnknownOperation, "The requested operation is not known here."));
+        };
+        let cell_region = match target.service.scope {
+            Scope::Global { .. } => RegionId::GLOBAL,
+            Scope::Regional => region,
+        };
+        let slot = self.stock(CellKey { account, region: cell_region, service: target.index as u16 });
+        let Some(stock) = slot.get() else {
+            return Err(Problem::new(Kind::NotFound, "The resource you requested does not exist."));
+        };
+        let fixture = &self.fixtures[target.index];
+        let wire = &fixture.operations[operation.index].wire;
+        let write = |value: &Value| match (&self.writers[target.index], &wire.raw) {
+            (_, Some(member)) => value.get(member).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec(),
+            (Some(writer), None) => writer.document(&operation.name, wire, value),
+            (None, None) => value.to_string().into_bytes(),
+        };
+        Asked { operation, fixture, write: &write, region: region.name() }.page(stock, params)
+    }
+
+    /// The stock of a cell; the slot that is handed back is filled.
+    pub(crate) fn stock(&self, cell: CellKey) -> Arc<OnceLock<Stock>> {
+        let slot = self.stocks.slot(cell);
+        slot.get_or_init(|| self.fresh_stock(cell));
+        slot
+    }
+
+    /// The stock of a cell, made for one look.
+    pub(crate) fn fresh_stock(&self, cell: CellKey) -> Stock {
+        let index = usize::from(cell.service);
+        Stock::new(&StockParts {
+            world: &self.world,
+            service: &self.services()[index],
+            fixture: &self.fixtures[index],
+            cell,
+            enabled: self.enabled(cell.account),
+            rotation: self.live.rotation(cell.account),
+        })
+    }
+
+    fn reply(&self, request: &Incoming, verdict: Verdict, number: u64) -> Reply {
+        let request_id = request_id(number);
+        let words = &self.words[verdict.words];
+        let mut reply = Reply {
+            status: 200,
+            content_type: words.content_type(),
+            request_id,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        match verdict.result {
+            Ok((_, page)) => {
+                reply.headers = page.headers;
+                reply.body = page.bytes;
+            }
+            Err(problem) => {
+                let dressed = words.dress(&problem, &reply.request_id);
+                if words.names_error_in_header() {
+                    reply.headers.push(("x-amzn-errortype".to_owned(), dressed.code));
+                }
+                reply.status = dressed.status;
+                reply.body = dressed.body.into();
+            }
+        }
+        if request.method == http::Method::HEAD {
+            reply.body = Bytes::new();
+        }
+        reply
+    }
+
+    /// The end of a query protocol's answer.
+    pub(crate) fn metadata(&self) -> String {
+        let id = request_id(self.requests.load(Relaxed));
+        format!("<ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>")
+    }
+}
+
+fn action_of(target: &Target) -> String {
+    let unknown = || format!("{}:?", target.service.signing_name);
+    target.operation().map_or_else(unknown, |operation| operation.action.clone())
+}
+
+fn out_of_scope(what: &str) -> Problem {
+    Problem::new(Kind::BadSignature, format!("Credential should be scoped to {what}."))
+}
+
+fn request_id(number: u64) -> String {
+    let dice = Dice::new(number).text("request");
+    let (high, low) = (dice.value(), dice.number(1).value());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 52,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+fn result_of(problem: &Problem) -> CallResult {
+    match problem.kind {
+        Kind::Throttled => CallResult::Throttled,
+        Kind::Denied if problem.message.contains("service control policy") => CallResult::DeniedByScp,
+        Kind::Denied => CallResult::Denied,
+        Kind::Expired => CallResult::Expired,
+        Kind::UnknownToken => CallResult::UnknownToken,
+        Kind::BadSignature | Kind::MissingAuth => CallResult::BadSignature,
+        Kind::NotFound | Kind::BadPageToken | Kind::Invalid => CallResult::Invalid,
+        Kind::UnknownOperation => CallResult::UnknownOperation,
+        Kind::Absent => CallResult::Absent,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,227 @@
+//! Answers in XML: the catalogue's hints, read backwards.
+
+use crate::fixture::WireHints;
+use fleetscan_proto::catalogue::{Protocol, Service};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// How one operation's answer stands on the wire, where that is not the protocol's usual way.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Wire {
+    /// Name of the root element.
+    pub(crate) root: Option<String>,
+    /// The member that is the whole document.
+    pub(crate) payload: Option<String>,
+    /// The member that is the root element's text.
+    pub(crate) text: Option<String>,
+    /// The member that is the body, as it is.
+    pub(crate) raw: Option<String>,
+    /// Members that go into headers.
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+/// Writes a service's answers.
+#[derive(Debug)]
+pub(crate) struct XmlWriter {
+    protocol: Protocol,
+    namespace: String,
+    children: BTreeMap<String, String>,
+    attributes: HashSet<String>,
+    maps: HashSet<String>,
+    flat: HashSet<String>,
+    /// Member to elements: with the parent where the hint has one.
+    elements: HashMap<String, Vec<(Option<String>, String)>>,
+    /// Elements that mean another member, so that no member is written under their name by chance.
+    renamed: HashMap<String, String>,
+}
+
+impl XmlWriter {
+    pub(crate) fn new(service: &Service, hints: &WireHints) -> Self {
+        let mut elements: HashMap<String, Vec<(Option<String>, String)>> = HashMap::new();
+        // The fixture's own come first, for they are there to settle what the catalogue leaves open.
+        for (from, member) in hints.rename.iter().chain(&service.xml.rename) {
+            let (parent, element) = match from.split_once('/') {
+                Some((parent, element)) => (Some(parent.to_owned()), element.to_owned()),
+                None => (None, from.clone()),
+            };
+            elements.entry(member.clone()).or_default().push((parent, element));
+        }
+        let namespace = match service.protocol {
+            _ if !hints.namespace.is_empty() => hints.namespace.clone(),
+            Protocol::Ec2 => format!("http://ec2.amazonaws.com/doc/{}/", service.api_version),
+            Protocol::RestXml => "http://s3.amazonaws.com/doc/2006-03-01/".to_owned(),
+            _ => {
+                format!("http://{}.amazonaws.com/doc/{}/", service.endpoint_prefix, service.api_version)
+            }
+        };
+        Self {
+            protocol: service.protocol,
+            namespace,
+            children: hints.children.clone(),
+            attributes: hints.attributes.iter().cloned().collect(),
+            maps: service.xml.maps.iter().cloned().collect(),
+            flat: service.xml.flat.iter().chain(&hints.flat).cloned().collect(),
+            elements,
+            renamed: service.xml.rename.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
+        }
+    }
+
+    /// An answer's document.
+    pub(crate) fn document(&self, operation: &str, wire: &Wire, value: &Value) -> Vec<u8> {
+        let mut xml = String::with_capacity(1024);
+        xml.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+        let response = format!("{operation}Response");
+        match self.protocol {
+            Protocol::Query => {
+                let result = format!("{operation}Result");
+                self.open(&mut xml, &response);
+                xml.push_str(&format!("<{result}>"));
+                self.members(&mut xml, &result, value);
+                xml.push_str(&format!("</{result}>{METADATA}</{response}>"));
+            }
+            Protocol::Ec2 => {
+                self.open(&mut xml, &response);
+                xml.push_str("<requestId>00000000-0000-4000-8000-000000000000</requestId>");
+                self.members(&mut xml, &response, value);
+                xml.push_str(&format!("</{response}>"));
+            }
+            _ => self.rest(&mut xml, wire.root.as_deref().unwrap_or(&response), wire, value),
+        }
+        xml.into_bytes()
+    }
+
+    fn rest(&self, xml: &mut String, root: &str, wire: &Wire, value: &Value) {
+        self.open(xml, root);
+        if let Some(text) = &wire.text {
+            escape(xml, &scalar(value.get(text).unwrap_or(&Value::Null)));
+        } else {
+            let content = wire.payload.as_ref().map_or(Some(value), |member| value.get(member));
+            self.members(xml, root, content.unwrap_or(&Value::Null));
+        }
+        xml.push_str(&format!("</{root}>"));
+    }
+
+    fn open(&self, xml: &mut String, root: &str) {
+        xml.push_str(&format!("<{root} xmlns=\"{}\">", self.namespace));
+    }
+
+    fn members(&self, xml: &mut String, parent: &str, value: &Value) {
+        let Value::Object(map) = value else { return };
+        for (member, value) in map {
+            if !self.attributes.is_empty() && self.attributes.contains(&format!("{parent}/{member}")) {
+                continue;
+            }
+            self.member(xml, parent, &self.element(parent, member), value);
+        }
+    }
+
+    fn member(&self, xml: &mut String, parent: &str, element: &str, value: &Value) {
+        match value {
+            Value::Null => {}
+            Value::Array(list) if self.is(&self.flat, parent, element) => {
+                list.iter().for_each(|item| self.content(xml, element, element, item));
+            }
+            Value::Array(list) => {
+                let child = self.children.get(element).map_or(self.child(), String::as_str);
+                xml.push_str(&format!("<{element}>"));
+                list.iter().for_each(|item| self.content(xml, element, child, item));
+                xml.push_str(&format!("</{element}>"));
+            }
+            Value::Object(map) if self.is(&self.maps, parent, element) => self.map(xml, element, map),
+            one => self.content(xml, element, element, one),
+        }
+    }
+
+    /// An element with a value in it; `parent` is what hints about its members are asked by.
+    fn content(&self, xml: &mut String, parent: &str, element: &str, value: &Value) {
+        let attributes = self.attributes_of(parent, value);
+        xml.push_str(&format!("<{element}{attributes}>"));
+        match value {
+            Value::Object(_) => self.members(xml, parent, value),
+            Value::Array(list) => list.iter().for_each(|item| self.content(xml, element, self.child(), item)),
+            one => escape(xml, &scalar(one)),
+        }
+        xml.push_str(&format!("</{element}>"));
+    }
+
+    fn map(&self, xml: &mut String, element: &str, map: &Map<String, Value>) {
+        xml.push_str(&format!("<{element}>"));
+        for (key, value) in map {
+            xml.push_str("<entry><key>");
+            escape(xml, key);
+            xml.push_str("</key>");
+            self.content(xml, element, "value", value);
+            xml.push_str("</entry>");
+        }
+        xml.push_str(&format!("</{element}>"));
+    }
+
+    fn attributes_of(&self, element: &str, value: &Value) -> String {
+        let Value::Object(map) = value else { return String::new() };
+        let of_element = |member: &&String| self.attributes.contains(&format!("{element}/{member}"));
+        if self.attributes.is_empty() {
+            return String::new();
+        }
+        map.keys().filter(of_element).fold(String::new(), |mut text, member| {
+            text.push_str(" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"");
+            escape(&mut text, &scalar(&map[member]));
+            text.push('"');
+            text
+        })
+    }
+
+    fn child(&self) -> &'static str {
+        if self.protocol == Protocol::Ec2 { "item" } else { "member" }
+    }
+
+    fn is(&self, set: &HashSet<String>, parent: &str, element: &str) -> bool {
+        !set.is_empty() && (set.contains(element) || set.contains(&format!("{parent}/{element}")))
+    }
+
+    /// What a member's element is called: as the hint with this parent says, else the hint with none, else as the
+    /// protocol does.
+    fn element(&self, parent: &str, member: &str) -> String {
+        let usual = match self.protocol {
+            Protocol::Ec2 => lowered(member),
+            _ => member.to_owned(),
+        };
+        let Some(known) = self.elements.get(member) else { return usual };
+        let exact = known.iter().find(|(of, _)| of.as_deref() == Some(parent));
+        let general = || {
+            known.iter().find(|(of, element)| {
+                // A general hint does not hold where a closer one gives the element another meaning.
+                of.is_none() && self.renamed.get(&format!("{parent}/{element}")).is_none_or(|m| m == member)
+            })
+        };
+        exact.or_else(general).map_or(usual, |(_, element)| element.clone())
+    }
+}
+
+const METADATA: &str =
+    "<ResponseMetadata><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ResponseMetadata>";
+
+fn lowered(member: &str) -> String {
+    let mut letters = member.chars();
+    letters.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(letters).collect()
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// Text as XML wants it.
+pub(crate) fn escape(xml: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => xml.push_str("&amp;"),
+            '<' => xml.push_str("&lt;"),
+            '>' => xml.push_str("&gt;"),
+            '"' => xml.push_str("&quot;"),
+            c => xml.push(c),
+        }
+    }
+}
