@@ -2,7 +2,7 @@
 
 use super::{
     Chain, Extraction, Halt, Refusal,
-    record::{Draft, build, scrub},
+    record::{Draft, build, region_named, scrub},
     walk::{next_token, page_params},
 };
 use fleetscan_proto::{
@@ -74,7 +74,7 @@ impl Extraction<'_> {
         records: &mut Vec<Record>,
     ) -> Result<bool, Halt> {
         // An item that lacks what the call needs has nothing to be asked about.
-        let Some(bound) = self.bind(child, chain) else { return Ok(false) };
+        let Some(bound) = self.bind(child, Some(chain)) else { return Ok(false) };
         let region = self.region_of(child, chain.item, draft);
         let mut token: Option<String> = None;
         loop {
@@ -114,6 +114,9 @@ impl Extraction<'_> {
             items.iter_mut().for_each(|item| scrub(child, item));
             let has_children = self.service.children(child.index, emit).next().is_some();
             if let Some(merge) = &child.merge {
+                if !of_record && merge.keep.is_empty() && spec.items.as_str() == "." {
+                    items.iter_mut().for_each(|item| self.say_whose(child, chain, item));
+                }
                 draft.merge(
                     child,
                     merge,
@@ -139,6 +142,17 @@ impl Extraction<'_> {
         Ok(())
     }
 
+    /// Adds to an answer, one of several in a record, what it was asked about: AWS's answers seldom say.
+    fn say_whose(&self, child: &Operation, chain: &Chain<'_>, answer: &mut Value) {
+        if let (Value::Object(members), Some(params)) = (answer, self.bind(child, Some(chain))) {
+            for (name, _) in &child.with {
+                if let (Some(value), false) = (params.get(name), members.contains_key(name)) {
+                    members.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+
     /// One call about several items at once; it emits records.
     pub(super) async fn batch(
         &self,
@@ -150,7 +164,7 @@ impl Extraction<'_> {
         let Some(first) = items.first() else { return Ok(()) };
         let chain = Chain { item: first, up };
         let Some((param, _)) = child.parent.as_ref().and_then(|p| p.batch.clone()) else { return Ok(()) };
-        let Some(mut params) = self.bind(child, &chain) else { return Ok(()) };
+        let Some(mut params) = self.bind(child, Some(&chain)) else { return Ok(()) };
         let path = child.with.iter().find_map(|(name, binding)| match binding {
             Binding::Item { up: 0, path } if *name == param => Some(path),
             _ => None,
@@ -175,13 +189,8 @@ impl Extraction<'_> {
     fn region_of(&self, child: &Operation, item: &Value, draft: &Draft) -> String {
         let Some(path) = &child.in_region else { return self.region.to_owned() };
         let merged = Value::Object(draft.merged.clone());
-        match path.get(item).or_else(|| path.get(&merged)).and_then(Value::as_str) {
-            // S3's names from before it had regions.
-            Some("" | "US") => "us-east-1".to_owned(),
-            Some("EU") => "eu-west-1".to_owned(),
-            Some(region) => region.to_owned(),
-            None => self.region.to_owned(),
-        }
+        let named = path.get(item).or_else(|| path.get(&merged)).and_then(Value::as_str);
+        named.map_or(self.region, region_named).to_owned()
     }
 
     /// What templates call `$account`, `$region` and `$partition`.

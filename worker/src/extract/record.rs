@@ -114,8 +114,7 @@ pub(super) fn build(
         template.as_ref().and_then(|t| t.fill(&properties, variables))
     };
     let (arn, name) = (filled(&spec.arn), filled(&spec.name));
-    let region =
-        spec.region.as_ref().and_then(|path| path.get(&properties)).and_then(Value::as_str).filter(|r| !r.is_empty());
+    let region = spec.region.as_ref().and_then(|path| path.get(&properties)).and_then(Value::as_str).map(region_named);
     Ok(Record {
         account: cell.account.clone(),
         region: region.unwrap_or(&cell.region).to_owned(),
@@ -132,6 +131,15 @@ pub(super) fn build(
         },
         denied: draft.denied,
     })
+}
+
+/// The region that an item names: S3 has names from before it had regions.
+pub(super) fn region_named(name: &str) -> &str {
+    match name {
+        "" | "US" => "us-east-1",
+        "EU" => "eu-west-1",
+        region => region,
+    }
 }
 
 /// Tags come as a list of pairs (whose members every service spells its own way) or as an object.

@@ -61,13 +61,14 @@ impl Extraction<'_> {
             Some(join) => self.joined(join).await?,
             None => Joined::new(),
         };
+        let Some(bound) = self.bind(operation, None) else { return Ok(()) };
         let mut token = self.state().walk_token(&operation.name);
         let mut resumed = token.is_some();
         loop {
             if self.must_halt() {
                 return Err(Halt::Yield);
             }
-            let params = page_params(operation, operation.input.clone(), token.as_deref());
+            let params = page_params(operation, bound.clone(), token.as_deref());
             let mut answer = match self.ask(operation, self.region, &params, token.is_some(), resumed).await? {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -187,9 +188,10 @@ impl Extraction<'_> {
     async fn joined(&self, join: &Join) -> Result<Joined, Halt> {
         let operation = &self.service.operations[join.operation];
         let mut joined = Joined::new();
+        let Some(bound) = self.bind(operation, None) else { return Ok(joined) };
         let mut token: Option<String> = None;
         loop {
-            let params = page_params(operation, operation.input.clone(), token.as_deref());
+            let params = page_params(operation, bound.clone(), token.as_deref());
             let mut answer = match self.ask(operation, self.region, &params, token.is_some(), false).await? {
                 Ok(answer) => answer,
                 Err(Refusal::Denied | Refusal::Absent | Refusal::Failed) => return Ok(joined),
@@ -268,14 +270,16 @@ pub(super) fn next_token(paging: Option<&Paging>, answer: &Value) -> Option<Stri
 }
 
 impl Extraction<'_> {
-    pub(super) fn bind(&self, child: &Operation, chain: &Chain<'_>) -> Option<Map<String, Value>> {
+    /// An operation's parameters without those of paging; `None` where an item lacks one. `chain`: the items that it
+    /// is called for.
+    pub(super) fn bind(&self, operation: &Operation, chain: Option<&Chain<'_>>) -> Option<Map<String, Value>> {
         use fleetscan_proto::catalogue::Binding;
-        let mut params = child.input.clone();
-        for (name, binding) in &child.with {
+        let mut params = operation.input.clone();
+        for (name, binding) in &operation.with {
             let value = match binding {
                 Binding::Account => Value::from(self.cell.account.as_str()),
                 Binding::Region => Value::from(self.region),
-                Binding::Item { up, path } => path.get(chain.ancestor(*up)?)?.clone(),
+                Binding::Item { up, path } => path.get(chain?.ancestor(*up)?)?.clone(),
             };
             params.insert(name.clone(), value);
         }
