@@ -32,7 +32,7 @@ def moto(tmp_path_factory):
     """The address of a moto server that lives as long as the session."""
     port = free_port()
     log = open(tmp_path_factory.mktemp("moto") / "log", "wb")
-    # moto keeps its ACCOUNT apart by assumed role; it checks no permission.
+    # moto keeps accounts apart by assumed role, and checks no permission.
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -46,8 +46,11 @@ def moto(tmp_path_factory):
                 time.sleep(0.1)
         else:
             pytest.fail("moto does not answer")
+        # boto3 honours it as fleetscan does.
+        os.environ["AWS_ENDPOINT_URL"] = url
         yield url
     finally:
+        os.environ.pop("AWS_ENDPOINT_URL", None)
         server.terminate()
         server.wait(10)
         log.close()

@@ -1,5 +1,6 @@
 """Fills a moto account with resources of every service that is scanned."""
 
+import base64
 import io
 import json
 import zipfile
@@ -109,7 +110,7 @@ def ec2(client, n):
     client.create_key_pair(KeyName="key")
     client.allocate_address(Domain="vpc")
     client.create_internet_gateway()
-    client.create_launch_template(LaunchTemplateName="template", LaunchTemplateData={"ImageId": image, "UserData": SECRET})
+    client.create_launch_template(LaunchTemplateName="template", LaunchTemplateData={"ImageId": image, "UserData": base64.b64encode(SECRET.encode()).decode()})
 
 
 def account(session, n, regions):
