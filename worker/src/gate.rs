@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::{
     client::{
         interceptors::{Intercept, context::BeforeSerializationInterceptorContextRef},
         orchestrator::Metadata,
+        runtime_components::RuntimeComponents,
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
@@ -74,7 +75,7 @@ pub fn may_read(service: &str, operation: &str) -> bool {
     READ_VERBS.iter().any(|verb| operation.starts_with(verb)) && !never
 }
 
-/// The gate of a typed client: asked before the SDK does anything else.
+/// The gate of a typed client: asked before the SDK builds a request.
 #[derive(Debug)]
 pub struct TypedGate {
     gate: Gate,
@@ -92,9 +93,11 @@ impl Intercept for TypedGate {
     fn name(&self) -> &'static str {
         "fleetscan::gate"
     }
-    fn read_before_execution(
+    // Not `read_before_execution`: that runs before the operation's own configuration is there, which names it.
+    fn read_before_serialization(
         &self,
         _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = cfg.load::<Metadata>().map(|m| m.name().to_owned()).unwrap_or_default();

@@ -17,9 +17,14 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 /// Pages of a list of regions; AWS has some forty regions, and fifty fit a page.
 const MAX_PAGES: usize = 10;
 
-/// Nothing was learned of the account: our own side, or AWS's, is at fault, and the probe is to be tried later.
+/// Nothing was learned of the account, and the probe is to be tried later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotNow(pub String);
+pub enum NotNow {
+    /// Our own side is at fault (credentials, STS's limit, the store): however long it takes.
+    Ours(String),
+    /// AWS answered with an error, again and again: a few more times.
+    Failing(String),
+}
 
 /// Probes an account.
 pub async fn probe(
@@ -80,17 +85,17 @@ impl Prober<'_> {
             Err(CallError::Denied(_)) => {
                 Ok(Err(self.failure(Outcome::Unconfirmed, "the session was denied its own identity")))
             }
-            Err(CallError::Failed(why)) => Err(NotNow(why)),
-            Err(other) => Err(NotNow(format!("{other:?}"))),
+            Err(CallError::Failed(why)) => Err(NotNow::Failing(why)),
+            Err(other) => Err(NotNow::Failing(format!("{other:?}"))),
         }
     }
 
     fn no_session(&self, error: SessionError) -> Result<Result<(), ProbeFailure>, NotNow> {
         let reason = error.to_string();
         match error {
-            SessionError::Unavailable(why) => Err(NotNow(why)),
+            SessionError::Unavailable(why) => Err(NotNow::Ours(why)),
             SessionError::Denied { our_fault: true, code, .. } => {
-                Err(NotNow(format!("our own identity may not assume the role ({code})")))
+                Err(NotNow::Ours(format!("our own identity may not assume the role ({code})")))
             }
             SessionError::Denied { code, request_id, tries, .. } => {
                 let mut failure = self.failure(Outcome::Unconfirmed, format!("AssumeRole was denied, asked {tries} times: the role is gone, or its trust or ExternalId is another"));
@@ -148,7 +153,7 @@ impl Prober<'_> {
             }
             let answer = match self.call(service, operation, &params).await {
                 Ok(answer) => answer,
-                Err(CallError::Session(SessionError::Unavailable(why))) => return Err(NotNow(why)),
+                Err(CallError::Session(SessionError::Unavailable(why))) => return Err(NotNow::Ours(why)),
                 Err(_) => return Ok(None),
             };
             let items: &FieldPath = &spec.emits[0].items;

@@ -13,8 +13,8 @@ use crate::{
 };
 use anyhow::Context as _;
 use fleetscan_proto::{
-    AccountId, Clock, Delivery, Grants, QueueError, Sink, Store, StoreError, TaskConsumer, TaskKind, TaskQueue,
-    catalogue::Catalogue,
+    AccountId, Clock, Delivery, Grants, Outcome, ProbeFailure, QueueError, ScanId, Sink, Store, StoreError,
+    TaskConsumer, TaskKind, TaskQueue, catalogue::Catalogue,
 };
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -99,12 +99,19 @@ pub struct Worker {
     why_fatal: std::sync::Mutex<Option<String>>,
 }
 
+/// How long a probe waits that could not be done.
+const PROBE_WAIT: Duration = Duration::from_secs(15);
+/// Probes of an account that AWS answered with an error, after which its cells are failed.
+const PROBE_ATTEMPTS: u32 = 3;
+
 /// What became of a task.
 enum Done {
     /// Recorded, or nothing to do.
     Ack,
     /// Put off, under this generation.
     Defer(u64, Duration),
+    /// Put off, and an attempt charged.
+    Retry(Duration),
     /// Given back.
     Release,
 }
@@ -206,7 +213,7 @@ impl Worker {
         let Delivery { task, redeliveries, tag } = delivery;
         let work = async {
             match &task.kind {
-                TaskKind::Probe { account } => self.probe(&task.scan, account, task.generation).await,
+                TaskKind::Probe { account } => self.probe(&task.scan, account, task.generation, task.attempt).await,
                 TaskKind::Cell(cell) => self.cell(&task.scan, cell, task.generation, redeliveries).await,
             }
         };
@@ -216,6 +223,11 @@ impl Worker {
             Ok(Ok(Done::Defer(generation, delay))) => {
                 let mut task = task;
                 task.generation = generation;
+                consumer.defer(tag, task, delay).await
+            }
+            Ok(Ok(Done::Retry(delay))) => {
+                let mut task = task;
+                task.attempt += 1;
                 consumer.defer(tag, task, delay).await
             }
             Ok(Err(error)) => {
@@ -249,34 +261,39 @@ impl Worker {
 
     async fn probe(
         &self,
-        scan: &fleetscan_proto::ScanId,
+        scan: &ScanId,
         account: &AccountId,
         generation: u64,
+        attempt: u32,
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
         let Some(spec) = self.parts.grants.account(account).await? else {
-            let failure = fleetscan_proto::ProbeFailure {
-                outcome: fleetscan_proto::Outcome::Cancelled,
-                reason: "the account's grant was removed".into(),
-                code: None,
-                request_id: None,
-                at: self.parts.clock.now(),
-            };
+            let failure = self.probe_failure(Outcome::Cancelled, "the account's grant was removed".into());
             store.record_probe(scan, account, generation, Err(failure)).await?;
             return Ok(Done::Ack);
         };
         let visit = self.accounts.enter(store, account).await?;
-        match probe(&self.caller, visit.context(), &spec).await {
-            Ok(found) => {
-                store.record_probe(scan, account, generation, found).await?;
-                Ok(Done::Ack)
-            }
-            Err(NotNow(_)) if self.draining.is_cancelled() => Ok(Done::Release),
-            Err(NotNow(why)) => {
+        let found = match probe(&self.caller, visit.context(), &spec).await {
+            Ok(found) => found,
+            Err(_) if self.draining.is_cancelled() => return Ok(Done::Release),
+            Err(NotNow::Ours(why)) => {
                 tracing::warn!(account = %account, error = why, "probe.not_now");
-                Ok(Done::Defer(generation, Duration::from_secs(15)))
+                return Ok(Done::Defer(generation, PROBE_WAIT));
             }
-        }
+            Err(NotNow::Failing(why)) if attempt + 1 < PROBE_ATTEMPTS => {
+                tracing::warn!(account = %account, error = why, "probe.failing");
+                return Ok(Done::Retry(PROBE_WAIT));
+            }
+            Err(NotNow::Failing(why)) => {
+                Err(self.probe_failure(Outcome::Failed, format!("the probe failed {PROBE_ATTEMPTS} times: {why}")))
+            }
+        };
+        store.record_probe(scan, account, generation, found).await?;
+        Ok(Done::Ack)
+    }
+
+    fn probe_failure(&self, outcome: Outcome, reason: String) -> ProbeFailure {
+        ProbeFailure { outcome, reason, code: None, request_id: None, at: self.parts.clock.now() }
     }
 
     /// Nothing can be written any more: stop, and say why.
