@@ -52,6 +52,7 @@ pub fn note(line: &str) {
 
 struct Look {
     at: Instant,
+    done: u64,
     calls: u64,
 }
 
@@ -64,15 +65,12 @@ struct Picture {
 struct Pace {
     started: Instant,
     looks: VecDeque<Look>,
-    /// Cells that were done at the first look.
-    first: Option<u64>,
 }
 
 impl Pace {
     fn picture(&mut self, progress: &Progress, stats: Stats) -> Picture {
         let now = Instant::now();
-        self.first.get_or_insert(progress.done_cells());
-        self.looks.push_back(Look { at: now, calls: stats.calls });
+        self.looks.push_back(Look { at: now, done: progress.done_cells(), calls: stats.calls });
         if self.looks.len() > LOOKS {
             self.looks.pop_front();
         }
@@ -117,19 +115,20 @@ impl Pace {
         }
     }
 
-    /// From the average since the start: a scan's cells differ too much for the last seconds to tell.
+    /// By the pace of the last seconds. While nothing ends there is no telling: the last cells are the longest.
     fn left(&self, done: u64, expected: u64) -> Option<Duration> {
-        let (took, new) = (self.started.elapsed(), done - self.first.unwrap_or_default().min(done));
+        let (first, last) = (self.looks.front()?, self.looks.back()?);
+        let (took, new) = (last.at.duration_since(first.at), last.done.saturating_sub(first.done));
         if took < Duration::from_secs(3) || new == 0 || expected <= done {
             return None;
         }
-        Some(took.mul_f64((expected - done) as f64 / new as f64))
+        Some(took.mul_f64((expected - done) as f64 / new as f64)).filter(|left| left.as_secs() > 0)
     }
 }
 
 /// Shows progress until the scan has ended; dropping it clears what is drawn.
 pub async fn show(mut progress: watch::Receiver<Progress>, stats: impl Fn() -> Stats + Send, terminal: Terminal) {
-    let mut pace = Pace { started: Instant::now(), looks: VecDeque::new(), first: None };
+    let mut pace = Pace { started: Instant::now(), looks: VecDeque::new() };
     let _cleared = terminal.live.then(Drawing::begin);
     let mut redraw = tokio::time::interval(REDRAW);
     let mut last_line = Instant::now();

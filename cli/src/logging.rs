@@ -13,12 +13,17 @@ pub fn start(verbose: u8, filter: Option<&str>) {
         Some(Err(error)) => (EnvFilter::new(usual), Some(error)),
         None => (EnvFilter::new(usual), None),
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(crate::display::LogWriter::default)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(verbose > 0)
-        .init();
+        .with_target(verbose > 0);
+    // Somebody who watches knows what time it is; whoever reads it later does not.
+    if std::io::stderr().is_terminal() && verbose == 0 {
+        log.without_time().init()
+    } else {
+        log.init()
+    }
     if let Some(error) = wrong {
         tracing::warn!(%error, "FLEETSCAN_LOG is not a filter: ignored");
     }

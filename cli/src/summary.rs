@@ -226,6 +226,9 @@ fn detail(text: &mut String, outcome: Outcome, group: &Group) {
         }
         _ => Vec::new(),
     };
+    if outcome == Outcome::Revoked {
+        return; // the advice says it all
+    }
     lines.extend(group.reasons.iter().map(|(reason, t)| (t.accounts, reason.clone())));
     lines.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let width = lines.iter().take(LINES).map(|(_, line)| line.chars().count()).max().unwrap_or_default().min(72);
