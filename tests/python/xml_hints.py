@@ -1,0 +1,195 @@
+"""The [xml] blocks of the catalogue, from botocore's models: AWS's XML has no types, and the models do.
+
+    xml_hints.py ec2            prints the block
+    xml_hints.py --write ec2    puts it into proto/catalogue/ec2.toml
+    xml_hints.py --check        compares all files' blocks with it; exits 1 where one differs
+"""
+
+import collections
+import json
+import pathlib
+import sys
+import tomllib
+
+import botocore.session
+
+CATALOGUE = pathlib.Path(__file__).resolve().parents[2] / "proto" / "catalogue"
+WIDTH = 120
+ORDER = ["lists", "flat", "maps", "integers", "floats", "booleans", "structures"]
+KIND = {
+    "structure": "structures", "map": "maps", "list": "lists", "integer": "integers", "long": "integers",
+    "boolean": "booleans", "double": "floats", "float": "floats",
+}
+
+# The models do not say what the document is called that holds a REST answer's members.
+ROOTS = {
+    "ListBuckets": "ListAllMyBucketsResult",
+    "GetBucketAcl": "AccessControlPolicy",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketTagging": "Tagging",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketCors": "CORSConfiguration",
+    "GetBucketWebsite": "WebsiteConfiguration",
+    "GetBucketLocation": "LocationConstraint",
+    "ListAccessPoints": "ListAccessPointsResult",
+    "GetAccessPointPolicy": "GetAccessPointPolicyResult",
+}
+
+
+class Elements:
+    """What every element of some operations' answers is, by the element around it."""
+
+    def __init__(self, protocol):
+        self.protocol = protocol
+        self.kinds = collections.defaultdict(dict)
+        self.flats = collections.defaultdict(dict)
+        self.names = collections.defaultdict(dict)
+        self.seen = set()
+
+    def note(self, parent, element, kind, flat, name):
+        own = element[0].upper() + element[1:] if self.protocol == "ec2" else element
+        renamed = None if name == own else name
+        for table, value in ((self.kinds, kind), (self.flats, flat or None), (self.names, renamed)):
+            old = table[element].get(parent, value)
+            if old != value:
+                raise SystemExit(f"{parent}/{element} is both {old} and {value}: the hints cannot tell them apart")
+            table[element][parent] = value
+
+    def structure(self, shape, parent):
+        if (shape.name, parent) in self.seen:
+            return
+        self.seen.add((shape.name, parent))
+        for name, member in shape.members.items():
+            wire = member.serialization
+            if wire.get("location") or wire.get("xmlAttribute"):
+                continue
+            element = wire.get("name", name)
+            if member.type_name == "list" and wire.get("flattened"):
+                element = wire.get("name") or member.member.serialization.get("name", name)
+                self.note(parent, element, KIND.get(member.member.type_name), True, name)
+                self.inside(member.member, element)
+                continue
+            self.note(parent, element, KIND.get(member.type_name), False, name)
+            self.inside(member, element)
+
+    def inside(self, shape, element):
+        if shape.type_name == "structure":
+            self.structure(shape, element)
+        elif shape.type_name == "list":
+            item = shape.member
+            # The items of a list are asked about under the list's name.
+            if item.type_name == "structure":
+                self.structure(item, element)
+            elif KIND.get(item.type_name):
+                name = item.serialization.get("name", "member")
+                self.note(element, name, KIND[item.type_name], False, name)
+                self.inside(item, name)
+        elif shape.type_name == "map":
+            self.note(element, "value", KIND.get(shape.value.type_name), False, "value")
+            self.inside(shape.value, "value")
+
+
+def names(by_parent, element):
+    """Bare where all agree, else with the parent's name. A map's values are always said to be that map's."""
+    if len(set(by_parent.values())) == 1 and element != "value":
+        return {element: next(iter(by_parent.values()))}
+    return {f"{parent}/{element}": value for parent, value in by_parent.items()}
+
+
+def generate(file):
+    """The block that a file should have."""
+    model = botocore.session.get_session().get_service_model(file["service"])
+    elements = Elements(file["protocol"])
+    for operation in file["operation"]:
+        operation = model.operation_model(operation["name"])
+        shape = operation.output_shape
+        if shape is None:
+            continue
+        payload = shape.serialization.get("payload")
+        if payload:
+            if shape.members[payload].type_name == "structure":
+                elements.structure(shape.members[payload], shape.members[payload].serialization.get("name", payload))
+        elif file["protocol"] == "rest-xml":
+            elements.structure(shape, ROOTS[operation.name])
+        else:
+            elements.structure(shape, operation.name + ("Response" if file["protocol"] == "ec2" else "Result"))
+    block = collections.defaultdict(list)
+    rename = {}
+    for element in sorted(elements.kinds):
+        for name, kind in sorted(names(elements.kinds[element], element).items()):
+            if kind:
+                block[kind].append(name)
+        block["flat"] += sorted(name for name, flat in names(elements.flats[element], element).items() if flat)
+        rename.update({n: to for n, to in sorted(names(elements.names[element], element).items()) if to})
+    found = {key: block[key] for key in ORDER if block[key]}
+    return {**found, "rename": rename} if rename else found
+
+
+def written(block):
+    """The block as TOML."""
+    lines = ["[xml]"]
+    for key in ORDER:
+        if key not in block:
+            continue
+        line = f"{key} = {json.dumps(block[key])}"
+        if len(line) <= WIDTH:
+            lines.append(line)
+            continue
+        lines.append(f"{key} = [")
+        row = "   "
+        for name in block[key]:
+            piece = f' "{name}",'
+            if len(row) + len(piece) > WIDTH:
+                lines.append(row)
+                row = "   "
+            row += piece
+        lines += [row, "]"]
+    if "rename" in block:
+        lines += ["", "[xml.rename]"]
+        lines += [f'"{a}" = "{b}"' if "/" in a else f'{a} = "{b}"' for a, b in block["rename"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def files():
+    """Every file of the catalogue whose answers are XML, by path."""
+    found = {path: tomllib.loads(path.read_text()) for path in sorted(CATALOGUE.glob("*.toml"))}
+    return {path: file for path, file in found.items() if file["protocol"] in ("query", "ec2", "rest-xml")}
+
+
+def differing():
+    """Files whose block is not the one that botocore's models make."""
+    return [path.name for path, file in files().items() if file.get("xml", {}) != generate(file)]
+
+
+def write(path, file):
+    text = path.read_text()
+    if "\n[xml]\n" not in text:
+        text = text.replace("\n[[limit]]", "\n[xml]\n\n[[limit]]", 1)
+    before, after = text.split("\n[xml]\n", 1)
+    # The block ends where the first limit, or the comment above it, begins.
+    rest = after[after.index("\n[[limit]]"):]
+    comment = after[: after.index("\n[[limit]]")].split("\n")
+    kept = []
+    while comment and comment[-1].startswith("#"):
+        kept.insert(0, comment.pop())
+    path.write_text(before + "\n" + written(generate(file)) + "".join("\n" + line for line in kept) + rest)
+
+
+def main(arguments):
+    if arguments == ["--check"]:
+        wrong = differing()
+        print("\n".join(f"{name}: [xml] is not what botocore's models say; see xml_hints.py --write" for name in wrong))
+        return bool(wrong)
+    for path, file in files().items():
+        if file["service"] in arguments:
+            if "--write" in arguments:
+                write(path, file)
+            else:
+                print(written(generate(file)), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
