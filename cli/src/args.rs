@@ -132,6 +132,10 @@ pub struct SimulatorArgs {
     /// Milliseconds before each answer
     #[arg(long, default_value_t = 5, value_name = "MILLISECONDS")]
     pub latency_ms: u64,
+    /// What is in the accounts: `demo` (a believable spread), `giants`, `empty`, or items by list and in how many
+    /// regions, as in `lambda:ListFunctions=200,sns:ListTopics=50;regions=1`; but for `demo`, everything can be read
+    #[arg(long, value_name = "WORLD", default_value = "demo")]
+    pub world: String,
     /// API limits: `published`, `off`, or a factor such as 0.5
     #[arg(long, default_value = "published", value_name = "LIMITS")]
     pub limits: String,

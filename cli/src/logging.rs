@@ -3,15 +3,18 @@ use tracing_subscriber::EnvFilter;
 
 /// Logs to stderr: warnings, or more where asked. A filter that cannot be read is ignored, and said so.
 pub fn start(verbose: u8, filter: Option<&str>) {
-    let usual = match verbose {
-        0 => "warn",
-        1 => "warn,fleetscan=info,fleetscan_coordinator=info,fleetscan_worker=info,fleetscan_backends=info",
-        _ => "info,fleetscan=debug,fleetscan_coordinator=debug,fleetscan_worker=debug,fleetscan_backends=debug",
+    // The SDK's own log may quote answers and is nobody's business but a developer's: FLEETSCAN_LOG brings it back.
+    let (ours, others) = match verbose {
+        0 => ("warn", "off"),
+        1 => ("info", "off"),
+        _ => ("debug", "warn"),
     };
+    let crates = ["", "_coordinator", "_worker", "_backends", "_simulator"];
+    let usual = crates.iter().fold(others.to_owned(), |all, name| format!("{all},fleetscan{name}={ours}"));
     let (filter, wrong) = match filter.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(usual), Some(error)),
-        None => (EnvFilter::new(usual), None),
+        Some(Err(error)) => (EnvFilter::new(&usual), Some(error)),
+        None => (EnvFilter::new(&usual), None),
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

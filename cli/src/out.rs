@@ -20,7 +20,7 @@ impl Out {
         };
         let folder = folder.map(std::path::absolute).transpose().map_err(|e| Failure::usage(format!("{text}: {e}")))?;
         let name = folder.as_ref().map_or_else(|| text.to_owned(), |path| path.display().to_string());
-        let sink = fleetscan_worker::sink::open(&name).map_err(|e| Failure::usage(format!("--out {text}: {e}")))?;
+        let sink = fleetscan_worker::sink::open(&name).map_err(Failure::usage)?;
         Ok(Self { name, sink, folder })
     }
 

@@ -7,8 +7,9 @@ use crate::{
     signals,
     summary::shell_word,
 };
-use fleetscan_simulator::{Config, Limits, Simulator};
+use fleetscan_simulator::{Config, Limits, Simulator, WorldKind};
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     time::{Duration, Instant},
 };
@@ -20,6 +21,8 @@ pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
         accounts: args.accounts as usize,
         latency: Duration::from_millis(args.latency_ms),
         limits: limits(&args.limits)?,
+        world: world(&args.world)?,
+        holes: args.world == "demo",
         ..Config::default()
     };
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
@@ -59,6 +62,25 @@ pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
     Ok(COMPLETE)
 }
 
+fn world(text: &str) -> Result<WorldKind, Failure> {
+    match text {
+        "demo" => return Ok(WorldKind::Demo),
+        "giants" => return Ok(WorldKind::Giants),
+        "empty" => return Ok(WorldKind::Empty),
+        _ => {}
+    }
+    let wrong = || {
+        Failure::usage(format!(
+            "--world {text}: write demo, giants, empty, or items by list as in lambda:ListFunctions=200;regions=1"
+        ))
+    };
+    let (lists, regions) = text.split_once(";regions=").unwrap_or((text, "1"));
+    let count = |pair: &str| Some((pair.split_once('=')?.0.to_owned(), pair.split_once('=')?.1.parse::<usize>().ok()?));
+    let items: Option<BTreeMap<String, usize>> = lists.split(',').map(count).collect();
+    let items = items.filter(|items| items.keys().all(|list| list.contains(':'))).ok_or_else(wrong)?;
+    Ok(WorldKind::Counts { items, regions: regions.parse().map_err(|_| wrong())? })
+}
+
 fn limits(text: &str) -> Result<Limits, Failure> {
     match (text, text.parse::<f64>()) {
         ("published", _) => Ok(Limits::Published),
@@ -71,6 +93,14 @@ fn limits(text: &str) -> Result<Limits, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn worlds_are_named_or_counted() {
+        let counted = world("lambda:ListFunctions=2,sns:ListTopics=3;regions=4").expect("counts");
+        let WorldKind::Counts { items, regions } = counted else { panic!("{counted:?}") };
+        assert_eq!((items.len(), items["sns:ListTopics"], regions), (2, 3, 4));
+        assert!(world("earth").is_err() && world("a:b=c").is_err());
+    }
 
     #[test]
     fn limits_are_published_off_or_a_factor() {

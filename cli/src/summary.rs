@@ -175,13 +175,10 @@ impl Summary {
         }
         let mut text = format!("\n{}\n", terminal.bold("What was not read, and what to do"));
         for (outcome, group) in groups {
-            let _ = writeln!(
-                text,
-                "  {} ({}): {}",
-                terminal.bold(outcome.as_str()),
-                accounts(group),
-                wrapped(advice::about(*outcome).unwrap_or_default(), 4)
-            );
+            let _ = writeln!(text, "  {}, {}", terminal.bold(outcome.as_str()), accounts(group));
+            if let Some(advice) = advice::about(*outcome) {
+                let _ = writeln!(text, "{}", wrapped(advice, 4));
+            }
             detail(&mut text, *outcome, group);
         }
         text
@@ -192,15 +189,24 @@ impl Summary {
         let out = shell_word(&self.out);
         let mut text = format!("\n{} {}\n", terminal.bold("Results"), self.place);
         let _ = writeln!(text, "{}", terminal.bold("Next"));
-        let cells = if self.coverage.hole_cells() > 0 { "--holes " } else { "" };
-        let _ = writeln!(text, "  fleetscan results ledger {id} {cells}--out {out}");
-        let _ = writeln!(text, "  fleetscan results summary {id} --out {out} --json");
+        let (holes, what) = match self.coverage.hole_cells() {
+            0 => ("", "every cell"),
+            _ => (" --holes", "every cell that has a hole"),
+        };
         let files = format!("{}/records/*/*/*/*.jsonl.zst", self.place);
-        let _ = writeln!(
-            text,
-            "  duckdb -c \"SELECT type, count(*) AS n FROM read_json('{files}', columns = {{type: 'VARCHAR'}}) GROUP BY \
-             type ORDER BY n DESC\""
-        );
+        for (what, command) in [
+            (what, format!("fleetscan results ledger {id} --out {out}{holes}")),
+            ("the same figures for programs", format!("fleetscan results summary {id} --out {out} --json")),
+            (
+                "ask anything of the resources",
+                format!(
+                    "duckdb -c \"SELECT type, count(*) FROM read_json('{files}', columns = {{type: 'VARCHAR'}}) GROUP BY \
+                     ALL\""
+                ),
+            ),
+        ] {
+            let _ = writeln!(text, "  {}\n    {command}", terminal.dim(what));
+        }
         text
     }
 }
@@ -249,22 +255,22 @@ fn denied_by(by: DeniedBy) -> &'static str {
     }
 }
 
-/// Breaks a text at about 96 characters, with an indent before each further line.
-fn wrapped(text: &str, indent: usize) -> String {
-    let (mut wrapped, mut length) = (String::new(), 36);
+/// Breaks a text into lines of at most 96 characters, each indented.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    let mut lines = vec![indent.clone()];
     for word in text.split(' ') {
-        if length + word.len() > 96 {
-            wrapped.push('\n');
-            wrapped.push_str(&" ".repeat(indent));
-            length = indent;
-        } else if !wrapped.is_empty() {
-            wrapped.push(' ');
-            length += 1;
+        let Some(line) = lines.last_mut() else { break };
+        if line.chars().count() + word.chars().count() >= 96 && line.len() > indent.len() {
+            lines.push(format!("{indent}{word}"));
+        } else {
+            if line.len() > indent.len() {
+                line.push(' ');
+            }
+            line.push_str(word);
         }
-        wrapped.push_str(word);
-        length += word.len();
     }
-    wrapped
+    lines.join("\n")
 }
 
 /// A path as it may be pasted into a shell.

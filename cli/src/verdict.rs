@@ -4,6 +4,7 @@ use crate::{
     failure::Failure,
     numbers::{grouped, many},
     out::Out,
+    summary::wrapped,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{PartError, read_ledger, read_part};
@@ -133,7 +134,8 @@ impl Verdict {
                 0 => String::new(),
                 holes => format!(", the {} planted as holes included", many(holes, "cell")),
             };
-            return format!("{mark} Held against what the simulated AWS planted: {what} agree{holes}.");
+            let told = format!("Held against what the simulated AWS planted: {what} agree{holes}.");
+            return format!("{mark}{}", &wrapped(&told, 2)[1..]);
         }
         let mut text = format!(
             "{} Held against what the simulated AWS planted ({what}), {} found:",
