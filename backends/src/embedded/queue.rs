@@ -8,8 +8,8 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// Deliveries without a word of what became of them, after which a task is a dead letter.
-const DELIVERY_LIMIT: u32 = 20;
+/// The longest deferral; what asks for more waits for this long. Past it, time could not be added up.
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Dead letters that are kept; older ones make room.
 const MAX_DEAD: usize = 10_000;
 
@@ -95,8 +95,9 @@ impl State {
     }
     fn redeliver(&mut self, mut entry: Entry) {
         entry.redeliveries += 1;
-        if entry.redeliveries > DELIVERY_LIMIT {
-            self.bury(entry.task, format!("handed out {DELIVERY_LIMIT} times without a word of what became of it"));
+        if entry.redeliveries >= EmbeddedQueue::DELIVERY_LIMIT {
+            let reason = format!("handed out {} times without a word of what became of it", entry.redeliveries);
+            self.bury(entry.task, reason);
         } else {
             self.push(entry, true);
         }
@@ -113,6 +114,9 @@ impl State {
 }
 
 impl EmbeddedQueue {
+    /// Deliveries without a word of what became of them, after which a task is a dead letter.
+    pub const DELIVERY_LIMIT: u32 = 20;
+
     /// A queue for at most `capacity` tasks, waiting, delayed and held together.
     pub fn new(capacity: usize) -> Self {
         Self { shared: Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), capacity }) }
@@ -252,7 +256,7 @@ impl TaskConsumer for EmbeddedConsumer {
                 return state.push(entry, false);
             }
             let number = state.number();
-            state.delayed.push(Reverse((Instant::now() + delay, number)));
+            state.delayed.push(Reverse((Instant::now() + delay.min(LONGEST_DELAY), number)));
             state.delayed_tasks.insert(number, entry);
         })
     }

@@ -97,7 +97,7 @@ fn scan_row(row: &Row<'_>) -> rusqlite::Result<ScanRow> {
 }
 const SCAN: &str = "SELECT spec, state, finished FROM scans";
 
-/// A cell's row as `begin`, `checkpoint` and `complete` need it; `None`: the scan does not have it, or does not run.
+/// A cell's row as `begin` and `complete` need it; `None`: the scan does not have it.
 struct CellRow {
     generation: u64,
     attempts: u32,
@@ -140,6 +140,9 @@ fn add_totals(connection: &Connection, scan: &ScanId, line: &LedgerLine, sign: i
     Ok(())
 }
 
+/// What closing needs of pending cells. Naming the index keeps SQLite from going through the ended ones.
+const PENDING: &str = "SELECT account, region, service, attempts, body FROM cells INDEXED BY cells_pending WHERE scan = ?1 AND outcome IS NULL";
+
 /// Cells of a query whose first columns are account, region and service.
 fn cell_of(row: &Row<'_>) -> rusqlite::Result<Cell> {
     Ok(Cell { account: word(row.get(0)?)?, region: row.get(1)?, service: row.get(2)? })
@@ -149,6 +152,14 @@ fn cell_of(row: &Row<'_>) -> rusqlite::Result<Cell> {
 fn place(after: Option<&Cell>) -> (String, String, String) {
     after.map_or_else(Default::default, |c| (c.account.as_str().to_owned(), c.region.clone(), c.service.clone()))
 }
+
+/// A time of a shared bucket: not below zero, not above a year.
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= Duration::from_secs(365 * 24 * 3_600))
+}
+
+/// No account's id is greater.
+const LAST_ACCOUNT: &str = "999999999999";
 
 fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -202,6 +213,9 @@ impl Store for EmbeddedStore {
     }
 
     async fn end_scan(&self, scan: &ScanId, state: ScanState, at: Timestamp) -> Result<(), StoreError> {
+        if state == ScanState::Running {
+            return Err(StoreError::Refused("a scan cannot end as running".into()));
+        }
         let scan = scan.clone();
         self.writer
             .run(move |c| {
@@ -303,8 +317,10 @@ impl Store for EmbeddedStore {
             if planned == 0 {
                 return Ok(());
             }
+            // A cell that is named twice is stored, and counted, once.
+            let mut stored = 0;
             for cell in &cells {
-                change(
+                stored += change(
                     c,
                     "INSERT INTO cells VALUES (?1, ?2, ?3, ?4, 1, 0, NULL, NULL) ON CONFLICT DO NOTHING",
                     params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
@@ -313,7 +329,7 @@ impl Store for EmbeddedStore {
             change(
                 c,
                 "INSERT INTO totals VALUES (?1, '', ?2, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cells = cells + excluded.cells",
-                params![scan.as_str(), cells.len()],
+                params![scan.as_str(), stored],
             )?;
             Ok(())
         }).await
@@ -329,11 +345,14 @@ impl Store for EmbeddedStore {
     ) -> Result<Begin, StoreError> {
         let (scan, cell) = (scan.clone(), cell.clone());
         self.writer.run(move |c| {
+            if !is_running(c, &scan)? {
+                return Ok(Begin::Stale);
+            }
             let Some(row) = cell_row(c, &scan, &cell)? else { return Ok(Begin::Stale) };
             if row.done {
                 return Ok(Begin::Done);
             }
-            if row.generation != generation || !is_running(c, &scan)? {
+            if row.generation != generation {
                 return Ok(Begin::Stale);
             }
             change(
@@ -402,31 +421,34 @@ impl Store for EmbeddedStore {
         _at: Timestamp,
     ) -> Result<u64, StoreError> {
         let (scan, account, reason) = (scan.clone(), account.cloned(), reason.to_owned());
-        self.writer.run(move |c| {
-            let pending: Vec<(Cell, u32, Option<String>)> = rows(
-                c,
-                "SELECT account, region, service, attempts, body FROM cells WHERE scan = ?1 AND outcome IS NULL AND (?2 IS NULL OR account = ?2)",
-                params![scan.as_str(), account.as_ref().map(AccountId::as_str)],
-                |row| Ok((cell_of(row)?, row.get(3)?, row.get(4)?)),
-            )?;
-            let count = pending.len();
-            for (cell, attempts, body) in pending {
-                let progress: CellProgress = body.as_deref().map(decode).transpose()?.unwrap_or_default();
-                let line = LedgerLine {
-                    cell,
-                    outcome,
-                    totals: progress.totals,
-                    denied: progress.denied,
-                    error: (!reason.is_empty()).then(|| reason.clone()),
-                    started_at: progress.started_at,
-                    attempts,
-                    worker: "coordinator".into(),
-                    parts: progress.parts,
+        self.writer
+            .run(move |c| {
+                let read = |row: &Row<'_>| Ok((cell_of(row)?, row.get(3)?, row.get(4)?));
+                let pending: Vec<(Cell, u32, Option<String>)> = match &account {
+                    Some(account) => {
+                        rows(c, &format!("{PENDING} AND account = ?2"), params![scan.as_str(), account.as_str()], read)?
+                    }
+                    None => rows(c, PENDING, [scan.as_str()], read)?,
                 };
-                write_outcome(c, &scan, &line)?;
-            }
-            Ok(u64::try_from(count).unwrap_or(u64::MAX))
-        }).await
+                let count = pending.len();
+                for (cell, attempts, body) in pending {
+                    let progress: CellProgress = body.as_deref().map(decode).transpose()?.unwrap_or_default();
+                    let line = LedgerLine {
+                        cell,
+                        outcome,
+                        totals: progress.totals,
+                        denied: progress.denied,
+                        error: (!reason.is_empty()).then(|| reason.clone()),
+                        started_at: progress.started_at,
+                        attempts,
+                        worker: "coordinator".into(),
+                        parts: progress.parts,
+                    };
+                    write_outcome(c, &scan, &line)?;
+                }
+                Ok(u64::try_from(count).unwrap_or(u64::MAX))
+            })
+            .await
     }
 
     async fn amend_cells(
@@ -463,17 +485,28 @@ impl Store for EmbeddedStore {
         after: Option<&Cell>,
         limit: usize,
     ) -> Result<Vec<PendingCell>, StoreError> {
-        let (scan, account, (a, r, s)) = (scan.clone(), account.cloned(), place(after));
-        self.writer.run(move |c| {
-            rows(
-                c,
-                "SELECT account, region, service, generation FROM cells INDEXED BY cells_pending
-                 WHERE scan = ?1 AND outcome IS NULL AND (account, region, service) > (?2, ?3, ?4) AND (?5 IS NULL OR account = ?5)
+        let (scan, (first, r, s)) = (scan.clone(), place(after));
+        // The pages of one account begin and end with it, so that the index leads to them and nothing is passed over.
+        let (first, r, s, last) = match account.map(AccountId::as_str) {
+            None => (first, r, s, LAST_ACCOUNT.to_owned()),
+            Some(account) if account < first.as_str() => return Ok(Vec::new()),
+            Some(account) if account > first.as_str() => {
+                (account.to_owned(), String::new(), String::new(), account.to_owned())
+            }
+            Some(account) => (first, r, s, account.to_owned()),
+        };
+        self.writer
+            .run(move |c| {
+                rows(
+                    c,
+                    "SELECT account, region, service, generation FROM cells INDEXED BY cells_pending
+                 WHERE scan = ?1 AND outcome IS NULL AND (account, region, service) > (?2, ?3, ?4) AND account <= ?5
                  ORDER BY account, region, service LIMIT ?6",
-                params![scan.as_str(), a, r, s, account.as_ref().map(AccountId::as_str), limit_of(limit)],
-                |row| Ok(PendingCell { cell: cell_of(row)?, generation: row.get(3)? }),
-            )
-        }).await
+                    params![scan.as_str(), first, r, s, last, limit_of(limit)],
+                    |row| Ok(PendingCell { cell: cell_of(row)?, generation: row.get(3)? }),
+                )
+            })
+            .await
     }
 
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
@@ -617,12 +650,22 @@ impl Store for EmbeddedStore {
         let (scan, account) = (scan.clone(), account.cloned());
         self.writer
             .run(move |c| {
-                rows(
-                    c,
-                    "SELECT denial FROM denials WHERE scan = ?1 AND (?2 IS NULL OR account = ?2) ORDER BY at, account",
-                    params![scan.as_str(), account.as_ref().map(AccountId::as_str)],
-                    |row| json(row, 0),
-                )
+                let read = |row: &Row<'_>| json(row, 0);
+                match &account {
+                    // Asked for each cell that a worker begins: the key leads to it.
+                    Some(account) => rows(
+                        c,
+                        "SELECT denial FROM denials WHERE scan = ?1 AND account = ?2",
+                        [scan.as_str(), account.as_str()],
+                        read,
+                    ),
+                    None => rows(
+                        c,
+                        "SELECT denial FROM denials WHERE scan = ?1 ORDER BY at, account",
+                        [scan.as_str()],
+                        read,
+                    ),
+                }
             })
             .await
     }
@@ -670,12 +713,14 @@ impl Store for EmbeddedStore {
     }
 
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {
-        if !(rate > 0.0 && burst >= 1.0) {
-            return Err(StoreError::Refused(format!("the shared bucket {bucket} has no rate or no burst")));
+        let refused = || StoreError::Refused(format!("the shared bucket {bucket} has no sensible rate or burst"));
+        let (Some(interval), Some(tolerance)) = (seconds(1.0 / rate), seconds((burst - 1.0) / rate)) else {
+            return Err(refused());
+        };
+        if interval.is_zero() {
+            return Err(refused());
         }
         let now = Instant::now();
-        let (interval, tolerance) =
-            (Duration::from_secs_f64(1.0 / rate), Duration::from_secs_f64((burst - 1.0) / rate));
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let next = shared.entry(bucket.to_owned()).or_insert(now);
         let wait = next.saturating_duration_since(now).saturating_sub(tolerance);

@@ -1,12 +1,11 @@
 use super::schema::prepare;
 use fleetscan_proto::StoreError;
 use rusqlite::{Connection, Savepoint};
-use std::{
-    path::Path,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    thread,
+use std::{path::Path, thread};
+use tokio::sync::{
+    mpsc::{Receiver, Sender, channel},
+    oneshot,
 };
-use tokio::sync::oneshot;
 
 /// Requests that wait at most; beyond it, callers wait.
 const WAITING: usize = 4_096;
@@ -20,7 +19,7 @@ type Request = Box<dyn FnOnce(&mut Savepoint<'_>) -> Reply + Send>;
 /// The one thread that has the database. Requests that wait together share a transaction, and so an fsync.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
-    requests: SyncSender<Request>,
+    requests: Sender<Request>,
 }
 
 impl Writer {
@@ -29,10 +28,10 @@ impl Writer {
             |why: String| StoreError::Refused(format!("the data file {} cannot be used: {why}", path.display()));
         let connection = Connection::open(path).map_err(|e| refused(e.to_string()))?;
         prepare(&connection).map_err(refused)?;
-        let (requests, waiting) = sync_channel(WAITING);
+        let (requests, waiting) = channel(WAITING);
         thread::Builder::new()
             .name("store".into())
-            .spawn(move || serve(connection, &waiting))
+            .spawn(move || serve(connection, waiting))
             .map_err(|e| refused(e.to_string()))?;
         Ok(Writer { requests })
     }
@@ -43,7 +42,7 @@ impl Writer {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let mut request: Request = Box::new(move |transaction| {
+        let request: Request = Box::new(move |transaction| {
             let result = in_savepoint(transaction, work);
             Box::new(move |committed| {
                 let result = match result {
@@ -56,16 +55,7 @@ impl Writer {
             })
         });
         let closed = || StoreError::Away("the store is closed".into());
-        loop {
-            match self.requests.try_send(request) {
-                Ok(()) => break,
-                Err(TrySendError::Full(back)) => {
-                    request = back;
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                }
-                Err(TrySendError::Disconnected(_)) => return Err(closed()),
-            }
-        }
+        self.requests.send(request).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 }
@@ -80,10 +70,10 @@ fn in_savepoint<T>(
     Ok(value)
 }
 
-fn serve(mut connection: Connection, waiting: &Receiver<Request>) {
-    while let Ok(first) = waiting.recv() {
+fn serve(mut connection: Connection, mut waiting: Receiver<Request>) {
+    while let Some(first) = waiting.blocking_recv() {
         let mut replies: Vec<Reply> = Vec::new();
-        let committed = group(&mut connection, first, waiting, &mut replies);
+        let committed = group(&mut connection, first, &mut waiting, &mut replies);
         if let Err(error) = &committed {
             tracing::error!(error = %error, "store.commit.failed");
         }
@@ -94,7 +84,7 @@ fn serve(mut connection: Connection, waiting: &Receiver<Request>) {
 fn group(
     connection: &mut Connection,
     first: Request,
-    waiting: &Receiver<Request>,
+    waiting: &mut Receiver<Request>,
     replies: &mut Vec<Reply>,
 ) -> rusqlite::Result<()> {
     let mut transaction = connection.savepoint()?;

@@ -1,0 +1,58 @@
+//! What every queue and every store must do: each sentence of the traits' documentation is a case. A backend's own
+//! test file gives a factory and names the runtime; the macros [`queue_conformance`] and [`store_conformance`] then
+//! make one test of each case, so no backend can leave one out.
+
+pub mod queue;
+pub mod store;
+
+use async_trait::async_trait;
+use fleetscan_proto::{AccountId, Cell, Store, Task, TaskQueue};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// How long something that must not happen is given to happen. No time at all under a paused clock.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Where the queue suite gets its queues from.
+#[async_trait]
+pub trait QueueFactory: Send + Sync {
+    /// What is tested.
+    type Queue: TaskQueue + Clone;
+    /// A new, empty queue for at most `capacity` tasks.
+    async fn queue(&self, capacity: usize) -> Self::Queue;
+    /// Closes a queue for good: its consumers get nothing more.
+    async fn close(&self, queue: &Self::Queue);
+    /// The dead letters, oldest first, each with its reason.
+    async fn dead_letters(&self, queue: &Self::Queue) -> Vec<(Task, String)>;
+    /// Lets so much of the queue's time pass.
+    async fn pass(&self, time: Duration);
+    /// Deliveries without a word of what became of them, after which a task is a dead letter.
+    fn delivery_limit(&self) -> u32;
+}
+
+/// Where the store suite gets its stores from; one factory stands for one memory.
+#[async_trait]
+pub trait StoreFactory: Send + Sync {
+    /// What is tested.
+    type Store: Store + Clone;
+    /// Opens the memory, or opens it again.
+    async fn open(&self) -> Self::Store;
+    /// Lets so much of the store's time pass.
+    async fn pass(&self, time: Duration);
+}
+
+/// The `n`th account, in the order of ids.
+pub fn account(n: usize) -> AccountId {
+    format!("{:012}", 100_000_000_000_u64 + n as u64).parse().expect("twelve digits")
+}
+
+/// A regional cell.
+pub fn cell(n: usize, region: &str, service: &str) -> Cell {
+    Cell::new(account(n), region, service)
+}
+
+/// So many seconds after a fixed moment.
+pub fn at(seconds: i64) -> Timestamp {
+    let epoch: Timestamp = "2026-01-31T12:00:00.25Z".parse().expect("a timestamp");
+    epoch + SignedDuration::from_secs(seconds)
+}
