@@ -73,7 +73,7 @@ def _regional(session, region):
         "AWS::DynamoDB::Table": tables,
         "AWS::DynamoDB::Backup": [b["BackupArn"] for b in pages(dynamodb, "list_backups", "BackupSummaries")],
         "AWS::SNS::Topic": [t["TopicArn"] for t in pages(sns, "list_topics", "Topics")],
-        "AWS::SNS::Subscription": [s["SubscriptionArn"] for s in pages(sns, "list_subscriptions", "Subscriptions")],
+        "AWS::SNS::Subscription": [f"{s['TopicArn']}/{s['Protocol']}/{s['Endpoint']}" for s in pages(sns, "list_subscriptions", "Subscriptions")],
         "AWS::SecretsManager::Secret": [s["ARN"] for s in pages(secrets, "list_secrets", "SecretList")],
         "AWS::SSM::Parameter": [p["Name"] for p in pages(ssm, "describe_parameters", "Parameters")],
         "AWS::SSM::Document": [d["Name"] for d in pages(ssm, "list_documents", "DocumentIdentifiers", Filters=[{"Key": "Owner", "Values": ["Self"]}])],
