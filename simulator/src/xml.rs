@@ -29,22 +29,20 @@ pub(crate) struct XmlWriter {
     attributes: HashSet<String>,
     maps: HashSet<String>,
     flat: HashSet<String>,
-    /// Member to elements: with the parent where the hint has one.
-    elements: HashMap<String, Vec<(Option<String>, String)>>,
+    /// Member to elements, each with the elements that it must stand in (nearest last), if the hint says any.
+    elements: HashMap<String, Vec<(Vec<String>, String)>>,
     /// Elements that mean another member, so that no member is written under their name by chance.
     renamed: HashMap<String, String>,
 }
 
 impl XmlWriter {
     pub(crate) fn new(service: &Service, hints: &WireHints) -> Self {
-        let mut elements: HashMap<String, Vec<(Option<String>, String)>> = HashMap::new();
+        let mut elements: HashMap<String, Vec<(Vec<String>, String)>> = HashMap::new();
         // The fixture's own come first, for they are there to settle what the catalogue leaves open.
         for (from, member) in hints.rename.iter().chain(&service.xml.rename) {
-            let (parent, element) = match from.split_once('/') {
-                Some((parent, element)) => (Some(parent.to_owned()), element.to_owned()),
-                None => (None, from.clone()),
-            };
-            elements.entry(member.clone()).or_default().push((parent, element));
+            let mut within: Vec<String> = from.split('/').map(str::to_owned).collect();
+            let element = within.pop().unwrap_or_default();
+            elements.entry(member.clone()).or_default().push((within, element));
         }
         let namespace = match service.protocol {
             _ if !hints.namespace.is_empty() => hints.namespace.clone(),
@@ -76,13 +74,13 @@ impl XmlWriter {
                 let result = format!("{operation}Result");
                 self.open(&mut xml, &response);
                 xml.push_str(&format!("<{result}>"));
-                self.members(&mut xml, &result, value);
+                self.members(&mut xml, &Within::root(&result), value);
                 xml.push_str(&format!("</{result}>{METADATA}</{response}>"));
             }
             Protocol::Ec2 => {
                 self.open(&mut xml, &response);
                 xml.push_str("<requestId>00000000-0000-4000-8000-000000000000</requestId>");
-                self.members(&mut xml, &response, value);
+                self.members(&mut xml, &Within::root(&response), value);
                 xml.push_str(&format!("</{response}>"));
             }
             _ => self.rest(&mut xml, wire.root.as_deref().unwrap_or(&response), wire, value),
@@ -96,7 +94,7 @@ impl XmlWriter {
             escape(xml, &scalar(value.get(text).unwrap_or(&Value::Null)));
         } else {
             let content = wire.payload.as_ref().map_or(Some(value), |member| value.get(member));
-            self.members(xml, root, content.unwrap_or(&Value::Null));
+            self.members(xml, &Within::root(root), content.unwrap_or(&Value::Null));
         }
         xml.push_str(&format!("</{root}>"));
     }
@@ -105,55 +103,60 @@ impl XmlWriter {
         xml.push_str(&format!("<{root} xmlns=\"{}\">", self.namespace));
     }
 
-    fn members(&self, xml: &mut String, parent: &str, value: &Value) {
+    fn members(&self, xml: &mut String, within: &Within<'_>, value: &Value) {
         let Value::Object(map) = value else { return };
         for (member, value) in map {
-            if !self.attributes.is_empty() && self.attributes.contains(&format!("{parent}/{member}")) {
+            if !self.attributes.is_empty() && self.attributes.contains(&format!("{}/{member}", within.element)) {
                 continue;
             }
-            self.member(xml, parent, &self.element(parent, member), value);
+            self.member(xml, within, &self.element(within, member), value);
         }
     }
 
-    fn member(&self, xml: &mut String, parent: &str, element: &str, value: &Value) {
+    fn member(&self, xml: &mut String, within: &Within<'_>, element: &str, value: &Value) {
+        let inside = within.inside(element);
         match value {
             Value::Null => {}
-            Value::Array(list) if self.is(&self.flat, parent, element) => {
-                list.iter().for_each(|item| self.content(xml, element, element, item));
+            Value::Array(list) if self.is(&self.flat, within.element, element) => {
+                list.iter().for_each(|item| self.content(xml, &inside, element, item));
             }
             Value::Array(list) => {
                 let child = self.children.get(element).map_or(self.child(), String::as_str);
                 xml.push_str(&format!("<{element}>"));
-                list.iter().for_each(|item| self.content(xml, element, child, item));
+                list.iter().for_each(|item| self.content(xml, &inside, child, item));
                 xml.push_str(&format!("</{element}>"));
             }
-            Value::Object(map) if self.is(&self.maps, parent, element) => self.map(xml, element, map),
-            one => self.content(xml, element, element, one),
+            Value::Object(map) if self.is(&self.maps, within.element, element) => self.map(xml, &inside, map),
+            one => self.content(xml, &inside, element, one),
         }
     }
 
-    /// An element with a value in it; `parent` is what hints about its members are asked by.
-    fn content(&self, xml: &mut String, parent: &str, element: &str, value: &Value) {
-        let attributes = self.attributes_of(parent, value);
+    /// An element with a value in it; `within` is what hints about its members are asked by: of a list's elements,
+    /// that is the list.
+    fn content(&self, xml: &mut String, within: &Within<'_>, element: &str, value: &Value) {
+        let attributes = self.attributes_of(within.element, value);
         xml.push_str(&format!("<{element}{attributes}>"));
         match value {
-            Value::Object(_) => self.members(xml, parent, value),
-            Value::Array(list) => list.iter().for_each(|item| self.content(xml, element, self.child(), item)),
+            Value::Object(_) => self.members(xml, within, value),
+            Value::Array(list) => {
+                let inside = within.inside(element);
+                list.iter().for_each(|item| self.content(xml, &inside, self.child(), item));
+            }
             one => escape(xml, &scalar(one)),
         }
         xml.push_str(&format!("</{element}>"));
     }
 
-    fn map(&self, xml: &mut String, element: &str, map: &Map<String, Value>) {
-        xml.push_str(&format!("<{element}>"));
+    fn map(&self, xml: &mut String, within: &Within<'_>, map: &Map<String, Value>) {
+        xml.push_str(&format!("<{}>", within.element));
         for (key, value) in map {
             xml.push_str("<entry><key>");
             escape(xml, key);
             xml.push_str("</key>");
-            self.content(xml, element, "value", value);
+            self.content(xml, within, "value", value);
             xml.push_str("</entry>");
         }
-        xml.push_str(&format!("</{element}>"));
+        xml.push_str(&format!("</{}>", within.element));
     }
 
     fn attributes_of(&self, element: &str, value: &Value) -> String {
@@ -178,22 +181,45 @@ impl XmlWriter {
         !set.is_empty() && (set.contains(element) || set.contains(&format!("{parent}/{element}")))
     }
 
-    /// What a member's element is called: as the hint with this parent says, else the hint with none, else as the
-    /// protocol does.
-    fn element(&self, parent: &str, member: &str) -> String {
+    /// What a member's element is called: as the hint says that knows most of where it stands (of two that know as
+    /// much, the fixture's), else as the protocol does.
+    fn element(&self, within: &Within<'_>, member: &str) -> String {
         let usual = match self.protocol {
             Protocol::Ec2 => lowered(member),
             _ => member.to_owned(),
         };
         let Some(known) = self.elements.get(member) else { return usual };
-        let exact = known.iter().find(|(of, _)| of.as_deref() == Some(parent));
-        let general = || {
-            known.iter().find(|(of, element)| {
-                // A general hint does not hold where a closer one gives the element another meaning.
-                of.is_none() && self.renamed.get(&format!("{parent}/{element}")).is_none_or(|m| m == member)
-            })
+        let fits = known.iter().filter(|(place, _)| within.ends_with(place));
+        // `max_by_key` would take the last of equals.
+        let best = fits.reduce(|best, other| if other.0.len() > best.0.len() { other } else { best });
+        let taken = |element: &str| {
+            // A general hint does not hold where a closer one gives its element another meaning.
+            self.renamed.get(&format!("{}/{element}", within.element)).is_some_and(|meaning| meaning != member)
         };
-        exact.or_else(general).map_or(usual, |(_, element)| element.clone())
+        match best {
+            Some((place, element)) if !place.is_empty() || !taken(element) => element.clone(),
+            _ => usual,
+        }
+    }
+}
+
+/// Where an element stands.
+struct Within<'a> {
+    element: &'a str,
+    outer: Option<&'a Within<'a>>,
+}
+
+impl<'a> Within<'a> {
+    fn root(element: &'a str) -> Self {
+        Self { element, outer: None }
+    }
+    fn inside(&'a self, element: &'a str) -> Within<'a> {
+        Within { element, outer: Some(self) }
+    }
+    /// Whether the elements around are these, the nearest last.
+    fn ends_with(&self, place: &[String]) -> bool {
+        let Some((nearest, rest)) = place.split_last() else { return true };
+        nearest == self.element && (rest.is_empty() || self.outer.is_some_and(|outer| outer.ends_with(rest)))
     }
 }
 
