@@ -101,7 +101,7 @@ def ec2(client, n):
     vpc = client.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = client.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
     client.create_security_group(GroupName="open", Description="open", VpcId=vpc)
-    image = client.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    image = "ami-12345678"
     instance = client.run_instances(ImageId=image, MinCount=n % 3 + 1, MaxCount=n % 3 + 1, SubnetId=subnet, UserData=SECRET,
                                     TagSpecifications=[{"ResourceType": "instance", "Tags": TAGS}])["Instances"][0]["InstanceId"]
     volume = client.create_volume(AvailabilityZone=client.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"], Size=8)["VolumeId"]

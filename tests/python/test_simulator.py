@@ -1,0 +1,310 @@
+"""boto3 as a client of the simulator: scanner and simulator read the same catalogue, so somebody else must vouch."""
+
+import datetime
+import json
+import math
+import time
+import urllib.parse
+
+import botocore
+import botocore.exceptions
+import check_catalogue
+import pytest
+import simulated
+
+FILES = {file.id: file for file in (check_catalogue.File(path.read_text()) for path in check_catalogue.paths())}
+OPERATIONS = [
+    (service, operation["name"]) for service, file in FILES.items() for operation in file.file["operation"] if service != "sts"
+]
+# Accounts of the demo by place: the first is of middle size, the third a giant, the second nearly empty.
+MIDDLING, SMALL, GIANT = 0, 1, 2
+# Answers of an operation that are compared, an account and region.
+SAMPLE = 25
+PAGE = 7
+
+# Codes and HTTP statuses of throttling, denial, expired sessions and regions that are not enabled, service by service:
+# botocore's models and _retry.json, AWS's pages of common errors, and, for the last two, answers that people met.
+JSON = {
+    "throttled": ("ThrottlingException", 400),
+    "denied": ("AccessDeniedException", 400),
+    "expired": ("ExpiredTokenException", 400),
+    "disabled": ("UnrecognizedClientException", 400),
+}
+REST = {
+    "throttled": ("TooManyRequestsException", 429),
+    "denied": ("AccessDeniedException", 403),
+    "expired": ("ExpiredTokenException", 403),
+    "disabled": ("UnrecognizedClientException", 403),
+}
+QUERY = {
+    "throttled": ("Throttling", 400),
+    "denied": ("AccessDenied", 403),
+    "expired": ("ExpiredToken", 403),
+    "disabled": ("InvalidClientTokenId", 403),
+}
+S3 = {
+    "throttled": ("SlowDown", 503),
+    "denied": ("AccessDenied", 403),
+    "expired": ("ExpiredToken", 400),
+    "disabled": ("InvalidToken", 400),
+}
+CODES = {
+    "account": REST,
+    "dynamodb": JSON,
+    "ec2": {
+        "throttled": ("RequestLimitExceeded", 503),
+        "denied": ("UnauthorizedOperation", 403),
+        "expired": ("RequestExpired", 400),
+        "disabled": ("AuthFailure", 401),
+    },
+    "ecs": JSON,
+    "iam": QUERY,
+    "lambda": REST,
+    "s3": S3,
+    "s3control": S3,
+    "secretsmanager": JSON,
+    "sns": {**QUERY, "throttled": ("Throttled", 429), "denied": ("AuthorizationError", 403)},
+    "ssm": JSON,
+}
+
+
+@pytest.fixture(scope="module")
+def aws(fleetscan, tmp_path_factory):
+    """An AWS without limits: what it answers is what counts."""
+    started = simulated.Simulated(fleetscan, tmp_path_factory.mktemp("simulator"), "--accounts", "12", "--limits", "off")
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="module")
+def slow_aws(fleetscan, tmp_path_factory):
+    """An AWS whose every bucket holds a few calls at most, and hardly fills again."""
+    started = simulated.Simulated(fleetscan, tmp_path_factory.mktemp("slow"), "--accounts", "3", "--limits", "0.0001")
+    yield started
+    started.end()
+
+
+def regions(aws, account, service):
+    """The two places where an account has most of a service."""
+    cells = aws.get("expectations", account=account["id"])
+    found = [(-len(c["records"]), c["region"]) for c in cells if c["service"] == service]
+    return [region for _, region in sorted(found)[:2]] or ["us-east-1"]
+
+
+def meant(aws, place, service, name):
+    """Some answers that the simulator says it has for an operation: absent ones, small ones and big ones."""
+    account = aws.accounts[place]
+    for region in regions(aws, account, service):
+        answers = aws.get("meant", account=account["id"], region=region, service=service, operation=name)
+        absent, there = [a for a in answers if a["error"]], [a for a in answers if not a["error"]]
+        there.sort(key=lambda answer: len(json.dumps(answer["value"])))
+        yield from ((account, answer) for answer in absent[:3] + there[:3] + there[3:][-SAMPLE:])
+
+
+class Asking:
+    """An operation of the catalogue as boto3 calls it."""
+
+    def __init__(self, service, name):
+        self.file = FILES[service]
+        self.operation = self.file.operations[name]
+        self.model = self.file.model.operation_model(name)
+        self.method = botocore.xform_name(name)
+        self.pages = self.operation.get("pages")
+        self.api_names = {wire: api for wire, (api, _) in self.file.inputs(self.model).items()}
+
+    def parameters(self, wire):
+        return {self.api_names.get(name, name): value for name, value in wire.items()}
+
+    def page_size(self):
+        """The smallest size that makes pages worth counting; None where there is no such parameter."""
+        if not self.pages or "size" not in self.pages:
+            return None
+        shape = self.file.inputs(self.model)[self.pages["size"]][1]
+        return max(shape.metadata.get("min", 1), PAGE)
+
+    def ask(self, client, wire):
+        """The whole answer, all pages together, and how many there were."""
+        parameters, whole, count = self.parameters(wire), {}, 0
+        if size := self.page_size():
+            parameters[self.api_names[self.pages["size"]]] = size
+        while True:
+            page = getattr(client, self.method)(**parameters)
+            page.pop("ResponseMetadata")
+            count += 1
+            token = self.take_token(page)
+            for key, value in page.items():
+                whole[key] = whole[key] + value if isinstance(value, list) and key in whole else value
+            if not token:
+                return whole, count
+            assert count < 500, "it never ends"
+            parameters[self.api_names[self.pages["in"]]] = token
+
+    def take_token(self, page):
+        if not self.pages:
+            return None
+        token = page.pop(self.pages["out"], None)
+        more = page.pop(self.pages["more"], False) if "more" in self.pages else True
+        assert not more or token or "more" not in self.pages, "there is more, and no token"
+        return token if more else None
+
+
+def differences(meant, parsed, where=""):
+    """Where boto3 reads another thing than was meant; what is empty counts as not there."""
+    if isinstance(parsed, datetime.datetime):
+        if isinstance(meant, str):
+            meant = datetime.datetime.fromisoformat(meant.replace("Z", "+00:00")).timestamp()
+        return [] if int(meant) == int(parsed.timestamp()) else [(where, meant, parsed)]
+    if isinstance(meant, str) and isinstance(parsed, (dict, list)):
+        # Policy documents, which boto3 reads.
+        meant = json.loads(urllib.parse.unquote(meant))
+    if isinstance(meant, dict) and isinstance(parsed, dict):
+        keys = [key for key in {**meant, **parsed} if filled(meant.get(key)) or filled(parsed.get(key))]
+        return [d for key in keys for d in differences(meant.get(key), parsed.get(key), f"{where}.{key}")]
+    if isinstance(meant, list) and isinstance(parsed, list) and len(meant) == len(parsed):
+        return [d for n, pair in enumerate(zip(meant, parsed)) for d in differences(*pair, f"{where}[{n}]")]
+    return [] if meant == parsed else [(where, meant, parsed)]
+
+
+def filled(value):
+    return value not in (None, "", [], {})
+
+
+def pages_expected(asking, whole):
+    """How many pages an answer has; None where it has several lists, or AWS chooses the size."""
+    emits = asking.file.emits(asking.operation)
+    size = asking.page_size()
+    if size is None or len(emits) > 1:
+        return None
+    items = whole.get(check_catalogue.steps(emits[0]["items"])[0]) or []
+    return max(1, math.ceil(len(items) / size))
+
+
+@pytest.mark.parametrize("service, name", OPERATIONS)
+def test_boto3_reads_what_the_simulator_means(aws, service, name):
+    asking = Asking(service, name)
+    compared = 0
+    for place in (GIANT, MIDDLING, SMALL):
+        for account, answer in meant(aws, place, service, name):
+            client = aws.client(account, service, answer["region"])
+            if answer["error"]:
+                with pytest.raises(botocore.exceptions.ClientError) as raised:
+                    asking.ask(client, answer["params"])
+                assert raised.value.response["Error"]["Code"] == answer["error"]
+                continue
+            whole, pages = asking.ask(client, answer["params"])
+            assert differences(answer["value"], whole) == [], answer["params"]
+            expected = pages_expected(asking, whole)
+            assert expected is None or pages == expected
+            compared += any(filled(value) for value in whole.values())
+    assert compared, "nothing of it is planted"
+
+
+def some_call(aws, place, service, name):
+    """A client and parameters that are answered; None where nothing of the kind is planted in that account."""
+    for account, answer in meant(aws, place, service, name):
+        if not answer["error"]:
+            return account, answer["region"], answer["params"]
+    return None
+
+
+def raised(asking, client, wire):
+    """The error's code and HTTP status, and the exception's own class; None where it is answered."""
+    try:
+        getattr(client, asking.method)(**asking.parameters(wire))
+    except botocore.exceptions.ClientError as error:
+        found = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return found, type(error).__name__, error.response["Error"]["Message"]
+    return None
+
+
+@pytest.mark.parametrize("service, name", OPERATIONS)
+def test_a_detached_action_is_denied_in_the_services_words(aws, service, name):
+    asking = Asking(service, name)
+    account, region, wire = some_call(aws, GIANT, service, name)
+    client = aws.client(account, service, region)
+    action = asking.operation.get("action", f"{FILES[service].model.signing_name}:{name}")
+    assert raised(asking, client, wire) is None
+    aws.do("detach_actions", account=account["id"], actions=[action])
+    try:
+        found, _, message = raised(asking, client, wire)
+        assert found == CODES[service]["denied"]
+        assert action in message
+    finally:
+        aws.do("attach_actions", account=account["id"], actions=[action])
+    assert raised(asking, client, wire) is None
+
+
+@pytest.mark.parametrize("service", CODES)
+def test_a_service_control_policy_says_so(aws, service):
+    name = FILES[service].file["operation"][0]["name"]
+    account, region, wire = some_call(aws, GIANT, service, name)
+    aws.do("scp", account=account["id"], service=service, deny=True)
+    try:
+        found, _, message = raised(Asking(service, name), aws.client(account, service, region), wire)
+        assert found == CODES[service]["denied"]
+        assert "service control policy" in message
+    finally:
+        aws.do("scp", account=account["id"], service=service, deny=False)
+
+
+@pytest.mark.parametrize("service, name", OPERATIONS)
+def test_a_bucket_that_is_empty_throttles_in_the_services_words(slow_aws, service, name):
+    asking = Asking(service, name)
+    account, region, wire = some_call(slow_aws, GIANT, service, name)
+    client = slow_aws.client(account, service, region)
+    slow_aws.do("fill_buckets")
+    answers = [raised(asking, client, wire) for _ in range(12)]
+    assert answers[0] is None, "the first call of a full bucket"
+    throttled = [answer for answer in answers if answer]
+    assert throttled, "twelve calls at once, and no throttle"
+    code = CODES[service]["throttled"]
+    assert {found for found, _, _ in throttled} == {code}
+    modelled = {shape.metadata.get("error", {}).get("code", shape.name): shape.name for shape in asking.model.error_shapes}
+    assert {kind for _, kind, _ in throttled} == {modelled.get(code[0], "ClientError")}
+
+
+@pytest.mark.parametrize("service", CODES)
+def test_a_session_that_is_over_says_so(aws, service):
+    name = FILES[service].file["operation"][0]["name"]
+    account, region, wire = some_call(aws, GIANT, service, name)
+    client = aws.client(account, service, region)
+    aws.do("expire_sessions")
+    aws.sessions.clear()
+    assert raised(Asking(service, name), client, wire)[0] == CODES[service]["expired"]
+    assert raised(Asking(service, name), aws.client(account, service, region), wire) is None
+
+
+@pytest.mark.parametrize("service", [s for s in CODES if FILES[s].file["scope"] == "regional"])
+def test_a_region_that_is_not_enabled_does_not_know_the_session(aws, service):
+    name = FILES[service].file["operation"][0]["name"]
+    account, _, wire = some_call(aws, GIANT, service, name)
+    found, _, _ = raised(Asking(service, name), aws.client(account, service, "ap-east-1"), wire)
+    assert found == CODES[service]["disabled"]
+
+
+@pytest.mark.parametrize(
+    "wrong, code, status",
+    [
+        ({"ExternalId": "another-external-id-0123"}, "AccessDenied", 403),
+        ({"RoleArn": "arn:aws:iam::999999999999:role/None"}, "AccessDenied", 403),
+        ({"DurationSeconds": 43200}, "ValidationError", 400),
+        ({"Policy": "{"}, "MalformedPolicyDocument", 400),
+    ],
+)
+def test_sts_refuses_what_sts_refuses(aws, wrong, code, status):
+    with pytest.raises(botocore.exceptions.ClientError) as raised:
+        aws.assume(aws.accounts[GIANT], **wrong)
+    assert (raised.value.response["Error"]["Code"], raised.value.response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+
+
+def test_sts_knows_whose_a_session_is(aws):
+    account = aws.accounts[GIANT]
+    given = aws.assume(account, DurationSeconds=900)
+    left = given["Expiration"].timestamp() - time.time()
+    assert 840 < left <= 905
+    identity = aws.client(account, "sts", "us-east-1").get_caller_identity()
+    assert identity["Account"] == account["id"]
+    role = account["role_arn"].rsplit("/", 1)[1]
+    assert identity["Arn"] == f"arn:aws:sts::{account['id']}:assumed-role/{role}/boto3"
+    hub = aws.hub.client("sts", endpoint_url=aws.url, region_name="us-east-1").get_caller_identity()
+    assert hub["Account"] != account["id"]
