@@ -12,7 +12,7 @@ use crate::{
     terminal::Terminal,
 };
 use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest};
-use fleetscan_proto::{KNOWN_REGIONS, catalogue::Catalogue};
+use fleetscan_proto::{KNOWN_REGIONS, catalogue::Catalogue, is_region_shaped};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig, policy};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
@@ -127,7 +127,14 @@ fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
     };
     let services: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
     mistakes.extend(args.services.iter().filter_map(|name| unknown("service", name, &services)));
-    mistakes.extend(args.regions.iter().filter_map(|name| unknown("region", name, &KNOWN_REGIONS)));
+    for name in &args.regions {
+        // AWS adds regions; one that is merely unknown may be newer than this build.
+        match unknown("region", name, &KNOWN_REGIONS) {
+            Some(mistake) if !is_region_shaped(name) => mistakes.push(mistake),
+            Some(doubt) => display::note(&format!("warning: {doubt}")),
+            None => {}
+        }
+    }
     match file {
         Some(file) if mistakes.is_empty() => Ok(file),
         _ if mistakes.len() == 1 => Err(Failure::usage(mistakes.remove(0))),

@@ -19,6 +19,11 @@ PLAIN = botocore.config.Config(
 )
 
 
+def keep_to_the_host(request, **_):
+    """S3 Control's client puts the account before the host name, which an address of numbers cannot have."""
+    request.url = re.sub(r"//\d{12}\.", "//", request.url, count=1)
+
+
 class Simulated:
     """The process, its accounts, and what it says of itself at `/_simulator`."""
 
@@ -61,5 +66,7 @@ class Simulated:
             self.sessions[name] = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]), {}
         session, clients = self.sessions[name]
         if (service, region) not in clients:
-            clients[service, region] = session.client(service, endpoint_url=self.url, region_name=region, config=PLAIN)
+            client = session.client(service, endpoint_url=self.url, region_name=region, config=PLAIN)
+            client.meta.events.register("before-sign.s3-control", keep_to_the_host)
+            clients[service, region] = client
         return clients[service, region]
