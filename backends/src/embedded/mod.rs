@@ -4,7 +4,7 @@ mod lock;
 mod queue;
 mod schema;
 mod store;
-mod writer;
+mod thread;
 
 pub use lock::{DataLock, LockError};
 pub use queue::EmbeddedQueue;

@@ -1,67 +1,175 @@
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-pub(super) const VERSION: i64 = 1;
-
-/// Prepared statements that are kept: more than there are different ones.
-const STATEMENTS: usize = 64;
+const VERSION: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE scans (
-    id TEXT PRIMARY KEY, plan TEXT NOT NULL, started INTEGER NOT NULL, state TEXT NOT NULL, finished TEXT, spec TEXT NOT NULL
+    id TEXT PRIMARY KEY, plan TEXT NOT NULL, started INTEGER NOT NULL, state TEXT NOT NULL, finished TEXT,
+    spec TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE scan_accounts (
-    scan TEXT NOT NULL, account TEXT NOT NULL, state INTEGER NOT NULL, generation INTEGER NOT NULL, source TEXT, probe TEXT,
+    scan TEXT NOT NULL, account TEXT NOT NULL, state INTEGER NOT NULL, generation INTEGER NOT NULL, source TEXT,
+    probe TEXT,
     PRIMARY KEY (scan, account)
 ) WITHOUT ROWID;
 CREATE INDEX scan_accounts_by_state ON scan_accounts (scan, state, account);
+-- Counting reads this, and not the probes.
+CREATE INDEX scan_accounts_by_source ON scan_accounts (scan, state, source);
+-- The body is the progress of a pending cell, and the ledger line of one that has its outcome.
 CREATE TABLE cells (
     scan TEXT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL, service TEXT NOT NULL,
     generation INTEGER NOT NULL, attempts INTEGER NOT NULL, outcome TEXT, body TEXT,
     PRIMARY KEY (scan, account, region, service)
 ) WITHOUT ROWID;
 CREATE INDEX cells_pending ON cells (scan, account, region, service) WHERE outcome IS NULL;
+-- One row an outcome, kept with every change of one; the row without an outcome's name counts the cells known.
 CREATE TABLE totals (
-    scan TEXT NOT NULL, outcome TEXT NOT NULL, cells INTEGER NOT NULL, calls INTEGER NOT NULL, throttled INTEGER NOT NULL,
-    records INTEGER NOT NULL, seconds REAL NOT NULL,
+    scan TEXT NOT NULL, outcome TEXT NOT NULL, cells INTEGER NOT NULL, calls INTEGER NOT NULL,
+    throttled INTEGER NOT NULL, records INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (scan, outcome)
 ) WITHOUT ROWID;
 CREATE TABLE accounts (account TEXT PRIMARY KEY, state TEXT NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE history (account TEXT NOT NULL, number INTEGER NOT NULL, change TEXT NOT NULL, PRIMARY KEY (account, number)) WITHOUT ROWID;
-CREATE TABLE denials (scan TEXT NOT NULL, account TEXT NOT NULL, at INTEGER NOT NULL, denial TEXT NOT NULL, PRIMARY KEY (scan, account)) WITHOUT ROWID;
-CREATE TABLE learned (account TEXT NOT NULL, bucket TEXT NOT NULL, factor REAL NOT NULL, at TEXT NOT NULL, PRIMARY KEY (account, bucket)) WITHOUT ROWID;
+CREATE TABLE history (
+    account TEXT NOT NULL, number INTEGER NOT NULL, change TEXT NOT NULL,
+    PRIMARY KEY (account, number)
+) WITHOUT ROWID;
+CREATE TABLE denials (
+    scan TEXT NOT NULL, account TEXT NOT NULL, at INTEGER NOT NULL, denial TEXT NOT NULL,
+    PRIMARY KEY (scan, account)
+) WITHOUT ROWID;
+CREATE TABLE learned (
+    account TEXT NOT NULL, bucket TEXT NOT NULL, factor REAL NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (account, bucket)
+) WITHOUT ROWID;
 ";
 
-/// Opens a connection's settings and makes or checks the tables; the error is a sentence.
-pub(super) fn prepare(connection: &Connection) -> Result<(), String> {
-    let text = |e: rusqlite::Error| e.to_string();
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(text)?;
-    // Looked at first: a file of someone else's is left as it is.
-    let new = match version {
-        0 if has_tables(connection).map_err(text)? => {
-            return Err("another program wrote it: move it away, or choose another folder with --data".into());
-        }
-        0 => true,
-        VERSION => false,
-        newer => {
-            return Err(format!(
-                "it was written by a newer fleetscan (its version is {newer}, this one's is {VERSION}): use that one, or another --data"
-            ));
-        }
-    };
-    // WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192; PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY;")
-        .map_err(text)?;
-    if new {
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
-            .map_err(text)?;
-    }
-    Ok(())
+/// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
+/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB.
+const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 33554432;
+    PRAGMA cache_size = -8192;";
+const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -4096;";
+
+/// How long a connection waits for another process's lock.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The statements in use are about forty; each is parsed once.
+const STATEMENTS: usize = 64;
+
+/// Opens the two connections of a data file: the one that writes, after it has made or checked the tables, and the
+/// one that reads.
+///
+/// # Errors
+/// A sentence that says what to mend. The file is then left as it was.
+pub(super) fn open(path: &Path) -> Result<(Connection, Connection), String> {
+    open_both(path).map_err(|error| sentence(&error))?
 }
 
-fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))
+/// The outer error is SQLite's, the inner one a sentence.
+fn open_both(path: &Path) -> rusqlite::Result<Result<(Connection, Connection), String>> {
+    let mut writing = connect(path)?;
+    if let Err(why) = check(&writing)? {
+        return Ok(Err(why));
+    }
+    writing.execute_batch(WRITING)?;
+    create(&mut writing)?;
+    let reading = connect(path)?;
+    reading.execute_batch(READING)?;
+    Ok(Ok((writing, reading)))
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Looks before anything is set: a file of someone else's is left as it is.
+fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
+    let foreign = || "another program wrote it: move it away, or choose another folder with --data".to_owned();
+    Ok(match version(connection)? {
+        0 if connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))? => {
+            Err(foreign())
+        }
+        0 | VERSION => Ok(()),
+        newer if newer > VERSION => Err(format!(
+            "it was written by a newer fleetscan (its version is {newer}, this one's is {VERSION}): use that one, or another --data"
+        )),
+        _ => Err(foreign()),
+    })
+}
+
+/// Makes the tables, unless they are there, or another process makes them at the same time.
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    if version(connection)? == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&transaction)? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()
+}
+
+fn sentence(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            format!("it is damaged, or no database ({error}): restore it, or move it away to begin with an empty one")
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            format!("{error}: mend its permissions, or choose another folder with --data")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            format!("another program holds it ({error}): stop that one, or choose another folder with --data")
+        }
+        Some(ErrorCode::DiskFull) => format!("{error}: make room, or choose another folder with --data"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(prepare: impl FnOnce(&Path)) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fleetscan.db");
+        prepare(&path);
+        open(&path).map(drop).expect_err("refused")
+    }
+
+    #[test]
+    fn a_file_that_lost_its_middle_is_refused() {
+        let why = refusal(|path| {
+            drop(open(path).expect("opens"));
+            let bytes = std::fs::read(path).expect("readable");
+            std::fs::write(path, [&bytes[..100], &vec![0xAA; bytes.len() - 100][..]].concat()).expect("written");
+        });
+        assert!(why.contains("damaged"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_refused() {
+        let why = refusal(|path| std::fs::create_dir(path).expect("made"));
+        assert!(why.contains("--data"), "{why}");
+    }
+
+    #[test]
+    fn the_tables_are_made_once_and_the_reader_cannot_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fleetscan.db");
+        for _ in 0..2 {
+            let (writing, reading) = open(&path).expect("opens");
+            assert_eq!(version(&reading).expect("readable"), VERSION);
+            writing.execute("DELETE FROM scans", []).expect("writes");
+            reading.execute("DELETE FROM scans", []).expect_err("reads only");
+        }
+    }
 }

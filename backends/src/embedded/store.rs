@@ -1,9 +1,10 @@
 mod accounts;
 mod cells;
 mod scans;
+mod shared;
 mod sql;
 
-use super::writer::Writer;
+use super::{schema, thread::Thread};
 use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, LearnedFactor,
@@ -11,36 +12,40 @@ use fleetscan_proto::{
     ScanSpec, ScanState, Store, StoreError,
 };
 use jiff::Timestamp;
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-use tokio::time::Instant;
+use shared::SharedBuckets;
+use std::{path::Path, sync::Arc, time::Duration};
 
-/// The store of one machine: a SQLite file. The statements are in the modules, one transaction a function; this file says
-/// what of a call goes with them to the thread that has the database.
+/// Changes that share a transaction at most.
+const GROUP: usize = 256;
+
+/// The store of one machine: a SQLite file. The statements are in the modules, one transaction a function; this file
+/// says what of a call goes with them to a thread. One thread writes and another reads, so that neither waits for the
+/// other; what a change has answered, every later reading sees.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore {
-    writer: Writer,
-    /// Shared buckets live in the process: nobody else draws on them.
-    shared: Arc<Mutex<HashMap<String, Instant>>>,
+    writer: Thread,
+    reader: Thread,
+    shared: Arc<SharedBuckets>,
 }
 
 impl EmbeddedStore {
     /// Opens `fleetscan.db` in a data folder, making it where it is missing.
     ///
     /// # Errors
-    /// A sentence: the folder cannot be written, the file is no database, or a newer version wrote it.
+    /// A sentence that says what to mend: the folder cannot be written, the file is damaged or another program's, or a
+    /// newer version wrote it.
     pub fn open(folder: &Path) -> Result<EmbeddedStore, StoreError> {
-        Ok(EmbeddedStore { writer: Writer::open(&folder.join("fleetscan.db"))?, shared: Arc::default() })
+        let path = folder.join("fleetscan.db");
+        let refused =
+            |why: String| StoreError::Refused(format!("the data file {} cannot be used: {why}", path.display()));
+        let (writing, reading) = schema::open(&path).map_err(refused)?;
+        let start = |name, connection, group| {
+            Thread::start(name, connection, group).map_err(|error| refused(error.to_string()))
+        };
+        // A reading never shares a transaction with an earlier one: it would miss what changed in between.
+        let (writer, reader) = (start("store-writer", writing, GROUP)?, start("store-reader", reading, 1)?);
+        Ok(EmbeddedStore { writer, reader, shared: Arc::default() })
     }
-}
-
-/// A time of a shared bucket: not below zero, not above a year.
-fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= Duration::from_secs(365 * 24 * 3_600))
 }
 
 #[async_trait]
@@ -52,16 +57,16 @@ impl Store for EmbeddedStore {
 
     async fn scan(&self, scan: &ScanId) -> Result<Option<ScanRow>, StoreError> {
         let scan = scan.clone();
-        self.writer.run(move |c| scans::scan(c, &scan)).await
+        self.reader.run(move |c| scans::scan(c, &scan)).await
     }
 
     async fn scans(&self) -> Result<Vec<ScanRow>, StoreError> {
-        self.writer.run(scans::scans).await
+        self.reader.run(scans::scans).await
     }
 
     async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError> {
         let plan = plan.to_owned();
-        self.writer.run(move |c| scans::unfinished_scan(c, &plan, since)).await
+        self.reader.run(move |c| scans::unfinished_scan(c, &plan, since)).await
     }
 
     async fn end_scan(&self, scan: &ScanId, state: ScanState, at: Timestamp) -> Result<(), StoreError> {
@@ -86,7 +91,7 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<ScanAccount>, StoreError> {
         let (scan, after) = (scan.clone(), after.cloned());
-        self.writer.run(move |c| scans::scan_accounts(c, &scan, state, after.as_ref(), limit)).await
+        self.reader.run(move |c| scans::scan_accounts(c, &scan, state, after.as_ref(), limit)).await
     }
 
     async fn record_probe(
@@ -179,22 +184,22 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<PendingCell>, StoreError> {
         let (scan, account, after) = (scan.clone(), account.cloned(), after.cloned());
-        self.writer.run(move |c| cells::pending_cells(c, &scan, account.as_ref(), after.as_ref(), limit)).await
+        self.reader.run(move |c| cells::pending_cells(c, &scan, account.as_ref(), after.as_ref(), limit)).await
     }
 
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let (scan, after) = (scan.clone(), after.cloned());
-        self.writer.run(move |c| cells::ledger(c, &scan, after.as_ref(), limit)).await
+        self.reader.run(move |c| cells::ledger(c, &scan, after.as_ref(), limit)).await
     }
 
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError> {
         let scan = scan.clone();
-        self.writer.run(move |c| cells::counts(c, &scan)).await
+        self.reader.run(move |c| cells::counts(c, &scan)).await
     }
 
     async fn account_status(&self, account: &AccountId) -> Result<Option<AccountStatus>, StoreError> {
         let account = account.clone();
-        self.writer.run(move |c| accounts::account_status(c, &account)).await
+        self.reader.run(move |c| accounts::account_status(c, &account)).await
     }
 
     async fn account_statuses(
@@ -203,7 +208,7 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<AccountStatus>, StoreError> {
         let after = after.cloned();
-        self.writer.run(move |c| accounts::account_statuses(c, after.as_ref(), limit)).await
+        self.reader.run(move |c| accounts::account_statuses(c, after.as_ref(), limit)).await
     }
 
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError> {
@@ -213,7 +218,7 @@ impl Store for EmbeddedStore {
 
     async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError> {
         let account = account.clone();
-        self.writer.run(move |c| accounts::account_history(c, &account)).await
+        self.reader.run(move |c| accounts::account_history(c, &account)).await
     }
 
     async fn open_denial(&self, denial: &AssumeDenial) -> Result<(), StoreError> {
@@ -223,7 +228,7 @@ impl Store for EmbeddedStore {
 
     async fn open_denials(&self, scan: &ScanId, account: Option<&AccountId>) -> Result<Vec<AssumeDenial>, StoreError> {
         let (scan, account) = (scan.clone(), account.cloned());
-        self.writer.run(move |c| accounts::open_denials(c, &scan, account.as_ref())).await
+        self.reader.run(move |c| accounts::open_denials(c, &scan, account.as_ref())).await
     }
 
     async fn close_denial(&self, scan: &ScanId, account: &AccountId) -> Result<(), StoreError> {
@@ -233,7 +238,7 @@ impl Store for EmbeddedStore {
 
     async fn learned(&self, account: &AccountId) -> Result<Vec<LearnedFactor>, StoreError> {
         let account = account.clone();
-        self.writer.run(move |c| accounts::learned(c, &account)).await
+        self.reader.run(move |c| accounts::learned(c, &account)).await
     }
 
     async fn keep_learned(&self, account: &AccountId, factors: &[LearnedFactor]) -> Result<(), StoreError> {
@@ -242,21 +247,6 @@ impl Store for EmbeddedStore {
     }
 
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {
-        let refused = || StoreError::Refused(format!("the shared bucket {bucket} has no sensible rate or burst"));
-        let (Some(interval), Some(tolerance)) = (seconds(1.0 / rate), seconds((burst - 1.0) / rate)) else {
-            return Err(refused());
-        };
-        if interval.is_zero() {
-            return Err(refused());
-        }
-        let now = Instant::now();
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = shared.entry(bucket.to_owned()).or_insert(now);
-        let wait = next.saturating_duration_since(now).saturating_sub(tolerance);
-        if !wait.is_zero() {
-            return Ok(Some(wait));
-        }
-        *next = (*next).max(now) + interval;
-        Ok(None)
+        self.shared.take(bucket, rate, burst)
     }
 }

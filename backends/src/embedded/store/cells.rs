@@ -47,8 +47,12 @@ fn add_totals(connection: &Connection, scan: &ScanId, line: &LedgerLine, sign: i
     Ok(())
 }
 
+/// Cells that are closed at a time: what a scan that is cancelled has in memory.
+const CHUNK: usize = 500;
+
 /// What closing needs of pending cells. Naming the index keeps SQLite from going through the ended ones.
-const PENDING: &str = "SELECT account, region, service, attempts, body FROM cells INDEXED BY cells_pending WHERE scan = ?1 AND outcome IS NULL";
+const PENDING: &str = "SELECT account, region, service, attempts, body FROM cells INDEXED BY cells_pending
+    WHERE scan = ?1 AND outcome IS NULL";
 
 /// Cells of a query whose first columns are account, region and service.
 fn cell_of(row: &Row<'_>) -> rusqlite::Result<Cell> {
@@ -131,30 +135,46 @@ pub(super) fn close_cells(
     outcome: Outcome,
     reason: &str,
 ) -> rusqlite::Result<u64> {
-    let read = |row: &Row<'_>| Ok((cell_of(row)?, row.get(3)?, row.get(4)?));
-    let pending: Vec<(Cell, u32, Option<String>)> = match account {
-        Some(account) => {
-            rows(c, &format!("{PENDING} AND account = ?2"), params![scan.as_str(), account.as_str()], read)?
+    let mut closed = 0;
+    loop {
+        // What was closed is pending no more, so each chunk is of others.
+        let chunk = pending_chunk(c, scan, account)?;
+        for (cell, attempts, body) in &chunk {
+            let progress: CellProgress = body.as_deref().map(decode).transpose()?.unwrap_or_default();
+            let line = LedgerLine {
+                cell: cell.clone(),
+                outcome,
+                totals: progress.totals,
+                denied: progress.denied,
+                error: (!reason.is_empty()).then(|| reason.to_owned()),
+                started_at: progress.started_at,
+                attempts: *attempts,
+                worker: "coordinator".into(),
+                parts: progress.parts,
+            };
+            write_outcome(c, scan, &line)?;
+            closed += 1;
         }
-        None => rows(c, PENDING, [scan.as_str()], read)?,
-    };
-    let count = pending.len();
-    for (cell, attempts, body) in pending {
-        let progress: CellProgress = body.as_deref().map(decode).transpose()?.unwrap_or_default();
-        let line = LedgerLine {
-            cell,
-            outcome,
-            totals: progress.totals,
-            denied: progress.denied,
-            error: (!reason.is_empty()).then(|| reason.to_owned()),
-            started_at: progress.started_at,
-            attempts,
-            worker: "coordinator".into(),
-            parts: progress.parts,
-        };
-        write_outcome(c, scan, &line)?;
+        if chunk.len() < CHUNK {
+            return Ok(closed);
+        }
     }
-    Ok(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+type PendingRow = (Cell, u32, Option<String>);
+
+fn pending_chunk(c: &Connection, scan: &ScanId, account: Option<&AccountId>) -> rusqlite::Result<Vec<PendingRow>> {
+    let read = |row: &Row<'_>| Ok((cell_of(row)?, row.get(3)?, row.get(4)?));
+    let limit = limit_of(CHUNK);
+    match account {
+        Some(account) => rows(
+            c,
+            &format!("{PENDING} AND account = ?2 LIMIT ?3"),
+            params![scan.as_str(), account.as_str(), limit],
+            read,
+        ),
+        None => rows(c, &format!("{PENDING} LIMIT ?2"), params![scan.as_str(), limit], read),
+    }
 }
 
 pub(super) fn amend_cells(

@@ -1,7 +1,6 @@
-use super::schema::prepare;
 use fleetscan_proto::StoreError;
 use rusqlite::{Connection, Savepoint};
-use std::{path::Path, thread};
+use std::thread;
 use tokio::sync::{
     mpsc::{Receiver, Sender, channel},
     oneshot,
@@ -9,31 +8,23 @@ use tokio::sync::{
 
 /// Requests that wait at most; beyond it, callers wait.
 const WAITING: usize = 4_096;
-/// Requests that share one transaction at most.
-const GROUP: usize = 256;
 
 /// Tells a caller how its request ended, once the transaction is through.
 type Reply = Box<dyn FnOnce(bool) + Send>;
 type Request = Box<dyn FnOnce(&mut Savepoint<'_>) -> Reply + Send>;
 
-/// The one thread that has the database. Requests that wait together share a transaction, and so an fsync.
+/// A thread that has a connection to the database, and carries out requests in their order.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
+pub(super) struct Thread {
     requests: Sender<Request>,
 }
 
-impl Writer {
-    pub(super) fn open(path: &Path) -> Result<Writer, StoreError> {
-        let refused =
-            |why: String| StoreError::Refused(format!("the data file {} cannot be used: {why}", path.display()));
-        let connection = Connection::open(path).map_err(|e| refused(e.to_string()))?;
-        prepare(&connection).map_err(refused)?;
+impl Thread {
+    /// Starts it. Up to `group` requests that wait together share a transaction, and so a commit.
+    pub(super) fn start(name: &str, connection: Connection, group: usize) -> std::io::Result<Thread> {
         let (requests, waiting) = channel(WAITING);
-        thread::Builder::new()
-            .name("store".into())
-            .spawn(move || serve(connection, waiting))
-            .map_err(|e| refused(e.to_string()))?;
-        Ok(Writer { requests })
+        thread::Builder::new().name(name.into()).spawn(move || serve(connection, waiting, group))?;
+        Ok(Thread { requests })
     }
 
     /// Runs one request in a transaction: all of it or nothing.
@@ -54,9 +45,13 @@ impl Writer {
                 let _unwanted = answer.send(result);
             })
         });
-        let closed = || StoreError::Away("the store is closed".into());
-        self.requests.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        // The thread outlives its handles, unless it panicked: then trying again mends nothing.
+        let unanswered = || match self.requests.is_closed() {
+            true => StoreError::Refused("the store's thread has ended".into()),
+            false => StoreError::Away("the transaction did not begin".into()),
+        };
+        self.requests.send(request).await.map_err(|_| unanswered())?;
+        answered.await.map_err(|_| unanswered())?
     }
 }
 
@@ -70,10 +65,10 @@ fn in_savepoint<T>(
     Ok(value)
 }
 
-fn serve(mut connection: Connection, mut waiting: Receiver<Request>) {
+fn serve(mut connection: Connection, mut waiting: Receiver<Request>, limit: usize) {
     while let Some(first) = waiting.blocking_recv() {
         let mut replies: Vec<Reply> = Vec::new();
-        let committed = group(&mut connection, first, &mut waiting, &mut replies);
+        let committed = group(&mut connection, first, &mut waiting, limit, &mut replies);
         if let Err(error) = &committed {
             tracing::error!(error = %error, "store.commit.failed");
         }
@@ -85,11 +80,13 @@ fn group(
     connection: &mut Connection,
     first: Request,
     waiting: &mut Receiver<Request>,
+    limit: usize,
     replies: &mut Vec<Reply>,
 ) -> rusqlite::Result<()> {
+    // Where it cannot begin, the request is dropped, which tells its caller.
     let mut transaction = connection.savepoint()?;
     replies.push(first(&mut transaction));
-    while replies.len() < GROUP
+    while replies.len() < limit
         && let Ok(request) = waiting.try_recv()
     {
         replies.push(request(&mut transaction));
