@@ -125,25 +125,41 @@ impl Asked<'_> {
         if let Some(list) = fixture.lists.iter().find(|list| list.of_regions) {
             let mut value = body.value.clone();
             put(&mut value, &list.path, regions(&body.value, list, params).collect());
-            return Ok(Page { bytes: (self.write)(&value).into(), headers });
-        }
-        let Some(paging) = &self.operation.paging else {
-            let bytes = body.page((0, 0), || (self.write)(&body.value).into());
+            // Another list with each set of parameters: nothing to be kept.
+            let bytes = match &self.operation.paging {
+                Some(paging) => self.cut(&value, paging, key, params, |_, write| write())?,
+                None => (self.write)(&value).into(),
+            };
             return Ok(Page { bytes, headers });
+        }
+        let bytes = match &self.operation.paging {
+            Some(paging) => self.cut(&body.value, paging, key, params, |page, write| body.page(page, write))?,
+            None => body.page((0, 0), || (self.write)(&body.value).into()),
         };
+        Ok(Page { bytes, headers })
+    }
+
+    /// The page of a value that the parameters ask for; `keep` takes where it begins and its size, and what writes it.
+    fn cut(
+        &self,
+        value: &Value,
+        paging: &Paging,
+        key: &str,
+        params: &Params,
+        keep: impl FnOnce((usize, usize), &dyn Fn() -> Bytes) -> Bytes,
+    ) -> Result<Bytes, Problem> {
         let size = self.size(paging, params)?;
-        let lists: Vec<&[Value]> = fixture.lists.iter().map(|list| list_at(&body.value, &list.path)).collect();
+        let lists: Vec<&[Value]> = self.fixture().lists.iter().map(|list| list_at(value, &list.path)).collect();
         let total: usize = lists.iter().map(|list| list.len()).sum();
         let start = match params.one(&paging.input).filter(|token| !token.is_empty()) {
             None => 0,
             Some(token) => self.start(&token, key, &lists)?,
         };
-        let bytes = body.page((start, size), || {
+        Ok(keep((start, size), &|| {
             let end = total.min(start + size);
             let token = (end < total).then(|| self.token(end, key, &lists));
-            (self.write)(&self.slice(&body.value, paging, start..end, token)).into()
-        });
-        Ok(Page { bytes, headers })
+            (self.write)(&self.slice(value, paging, start..end, token)).into()
+        }))
     }
 
     fn size(&self, paging: &Paging, params: &Params) -> Result<usize, Problem> {

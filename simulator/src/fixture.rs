@@ -185,3 +185,34 @@ pub(crate) fn keys(path: &str) -> Option<Vec<String>> {
     let keys: Vec<String> = first.split('.').map(str::to_owned).collect();
     (first != "." && !first.contains('*') && keys.iter().all(|key| !key.is_empty())).then_some(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetscan_proto::catalogue::Catalogue;
+
+    #[test]
+    fn every_fixture_is_of_an_operation_that_the_catalogue_has() {
+        for (id, text) in FILES {
+            let service = Catalogue::built_in().service(id).unwrap_or_else(|| panic!("{id} is not in the catalogue"));
+            let file: File = toml::from_str(text).expect("sound");
+            for name in file.operation.keys() {
+                assert!(service.operation(name).is_some(), "{id}:{name} is not in the catalogue");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let service = Catalogue::built_in().service("lambda").expect("in the catalogue");
+        for (text, says) in [
+            ("[operation.ListFunctions]", "write `answer`"),
+            ("[operation.ListFunctions]\neach = '{'", "EOF"),
+            ("[operation.ListFunctions]\neach = '\"${nothing}\"'", "no expression"),
+            ("[operation.GetAccountSettings]\neach = '{}'", "no path to a list"),
+        ] {
+            let error = ServiceFixture::parse(service, text).expect_err(text);
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -5,10 +5,11 @@
 //! catalogue, what answers look like from `fixtures/`, and everything else from the seed: nothing is stored, so that
 //! ten thousand accounts cost no more than ten.
 //!
-//! A call's way: `server` (HTTP) → `engine` (signature, session, region, bucket, permission) → `route` (which
-//! operation) → `stock` (the cell's answers, made of `fixture`s) → `answer` (a page of one) → `xml` or JSON.
+//! A call's way: `server` (HTTP) → `engine` → `route` (which operation) → `admission` (signature,
+//! session, region, bucket, permission) → `stock` (the cell's answers, made of `fixture`s) → `answer` (a page of one) → `xml` or JSON.
 
 mod admin;
+mod admission;
 mod answer;
 mod bucket;
 mod config;

@@ -251,3 +251,61 @@ pub(crate) fn escape(xml: &mut String, text: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::ServiceFixture;
+    use fleetscan_proto::catalogue::Catalogue;
+    use serde_json::json;
+
+    fn written(service: &str, operation: &str, value: &Value) -> String {
+        let service = Catalogue::built_in().service(service).expect("in the catalogue");
+        let fixture = ServiceFixture::of(service).expect("sound");
+        let index = service.operation(operation).expect("in the catalogue").index;
+        let wire = &fixture.operations[index].wire;
+        let document = XmlWriter::new(service, &fixture.wire).document(operation, wire, value);
+        String::from_utf8(document).expect("UTF-8")
+    }
+
+    #[test]
+    fn ec2_elements_are_called_as_they_are_where_they_stand() {
+        let instance = json!({"State": {"Code": 16}, "SecurityGroups": [{"GroupId": "sg-1"}]});
+        let text =
+            written("ec2", "DescribeInstances", &json!({"Reservations": [{"Groups": [], "Instances": [instance]}]}));
+        let inner = "<reservationSet><item><groupSet></groupSet><instancesSet><item><instanceState><code>16</code></instanceState><groupSet><item><groupId>sg-1</groupId></item></groupSet></item></instancesSet></item></reservationSet>";
+        assert!(text.contains(inner), "{text}");
+        let attachments = json!([{"State": "available"}]);
+        let of = json!({"InternetGateways": [{"Attachments": attachments}]});
+        let gateway = written("ec2", "DescribeInternetGateways", &of);
+        assert!(gateway.contains("<attachmentSet><item><state>available</state></item></attachmentSet>"), "{gateway}");
+        let volume = written("ec2", "DescribeVolumes", &json!({"Volumes": [{"Attachments": attachments}]}));
+        assert!(volume.contains("<attachmentSet><item><status>available</status></item></attachmentSet>"), "{volume}");
+    }
+
+    #[test]
+    fn s3_has_lists_with_names_of_their_own_flat_ones_and_an_attribute() {
+        let acl = json!({"Grants": [{"Grantee": {"ID": "x", "Type": "CanonicalUser"}}]});
+        let text = written("s3", "GetBucketAcl", &acl);
+        assert!(text.contains("<AccessControlList><Grant><Grantee xmlns:xsi="), "{text}");
+        assert!(text.contains("xsi:type=\"CanonicalUser\"><ID>x</ID></Grantee>"), "{text}");
+        let text = written("s3", "GetBucketCors", &json!({"CORSRules": [{"AllowedMethods": ["GET", "PUT"]}]}));
+        let inner = "<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedMethod>PUT</AllowedMethod></CORSRule>";
+        assert!(text.contains(inner), "{text}");
+        let filter = json!({"QueueConfigurations": [{"Filter": {"Key": {"FilterRules": [{"Name": "Prefix"}]}}}]});
+        let text = written("s3", "GetBucketNotificationConfiguration", &filter);
+        assert!(text.contains("<QueueConfiguration><Filter><S3Key><FilterRule><Name>Prefix"), "{text}");
+        let tags = written("s3", "GetBucketTagging", &json!({"TagSet": [{"Key": "a", "Value": "<&>"}]}));
+        assert!(tags.contains("<TagSet><Tag><Key>a</Key><Value>&lt;&amp;&gt;</Value></Tag></TagSet>"), "{tags}");
+        let place = written("s3", "GetBucketLocation", &json!({"LocationConstraint": "eu-west-1"}));
+        assert!(place.ends_with(">eu-west-1</LocationConstraint>"), "{place}");
+    }
+
+    #[test]
+    fn query_answers_have_members_and_entries() {
+        let text = written("iam", "GetAccountSummary", &json!({"SummaryMap": {"Users": 3}}));
+        assert!(text.contains("<SummaryMap><entry><key>Users</key><value>3</value></entry></SummaryMap>"), "{text}");
+        let text = written("sns", "ListTopics", &json!({"Topics": [{"TopicArn": "a"}]}));
+        assert!(text.contains("<Topics><member><TopicArn>a</TopicArn></member></Topics>"), "{text}");
+    }
+}
