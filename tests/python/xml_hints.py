@@ -2,7 +2,9 @@
 
     xml_hints.py ec2            prints the block
     xml_hints.py --write ec2    puts it into proto/catalogue/ec2.toml
-    xml_hints.py --check        compares all files' blocks with it; exits 1 where one differs
+    xml_hints.py --check        compares all files' blocks with it (or the named services'); exits 1 where one differs
+
+The models are those of the installed botocore; the files are made from the version in requirements.txt.
 """
 
 import collections
@@ -48,9 +50,12 @@ class Elements:
         self.names = collections.defaultdict(dict)
         self.seen = set()
 
+    def own(self, element):
+        """The name that an element has in the API where nothing else is said."""
+        return element[0].upper() + element[1:] if self.protocol == "ec2" else element
+
     def note(self, parent, element, kind, flat, name):
-        own = element[0].upper() + element[1:] if self.protocol == "ec2" else element
-        renamed = None if name == own else name
+        renamed = None if name == self.own(element) else name
         for table, value in ((self.kinds, kind), (self.flats, flat or None), (self.names, renamed)):
             old = table[element].get(parent, value)
             if old != value:
@@ -82,9 +87,10 @@ class Elements:
             # The items of a list are asked about under the list's name.
             if item.type_name == "structure":
                 self.structure(item, element)
-            elif KIND.get(item.type_name):
+            else:
+                # Texts as well: an element of the same name that is a number elsewhere must not make them numbers.
                 name = item.serialization.get("name", "member")
-                self.note(element, name, KIND[item.type_name], False, name)
+                self.note(element, name, KIND.get(item.type_name), False, self.own(name))
                 self.inside(item, name)
         elif shape.type_name == "map":
             self.note(element, "value", KIND.get(shape.value.type_name), False, "value")
@@ -112,6 +118,8 @@ def generate(file):
             if shape.members[payload].type_name == "structure":
                 elements.structure(shape.members[payload], shape.members[payload].serialization.get("name", payload))
         elif file["protocol"] == "rest-xml":
+            if operation.name not in ROOTS:
+                raise SystemExit(f"{operation.name}: add its answer's root element to ROOTS")
             elements.structure(shape, ROOTS[operation.name])
         else:
             elements.structure(shape, operation.name + ("Response" if file["protocol"] == "ec2" else "Result"))
@@ -158,9 +166,10 @@ def files():
     return {path: file for path, file in found.items() if file["protocol"] in ("query", "ec2", "rest-xml")}
 
 
-def differing():
-    """Files whose block is not the one that botocore's models make."""
-    return [path.name for path, file in files().items() if file.get("xml", {}) != generate(file)]
+def differing(services=()):
+    """Files whose block is not the one that botocore's models make; of all services where none is named."""
+    chosen = [(path, file) for path, file in files().items() if not services or file["service"] in services]
+    return [path.name for path, file in chosen if file.get("xml", {}) != generate(file)]
 
 
 def write(path, file):
@@ -178,16 +187,25 @@ def write(path, file):
 
 
 def main(arguments):
-    if arguments == ["--check"]:
-        wrong = differing()
-        print("\n".join(f"{name}: [xml] is not what botocore's models say; see xml_hints.py --write" for name in wrong))
-        return bool(wrong)
-    for path, file in files().items():
-        if file["service"] in arguments:
-            if "--write" in arguments:
-                write(path, file)
-            else:
-                print(written(generate(file)), end="")
+    options = [word for word in arguments if word.startswith("-")]
+    services = [word for word in arguments if not word.startswith("-")]
+    known = {file["service"]: (path, file) for path, file in files().items()}
+    unknown = [word for word in options if word not in ("--check", "--write")] + [s for s in services if s not in known]
+    if unknown or len(options) > 1 or not services and options != ["--check"]:
+        complaints = [f"neither an option nor an XML service: {word}" for word in unknown]
+        print(__doc__, *complaints, sep="\n", file=sys.stderr)
+        return 2
+    if options == ["--check"]:
+        wrong = differing(services)
+        for name in wrong:
+            print(f"{name}: [xml] is not what botocore {botocore.__version__}'s models say; see xml_hints.py --write")
+        return int(bool(wrong))
+    for service in services:
+        path, file = known[service]
+        if options == ["--write"]:
+            write(path, file)
+        else:
+            print(written(generate(file)), end="")
     return 0
 
 
