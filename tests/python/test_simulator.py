@@ -86,7 +86,7 @@ def slow_aws(fleetscan, tmp_path_factory):
 
 def regions(aws, account, service):
     """The two places where an account has most of a service."""
-    cells = aws.get("expectations", account=account["id"])
+    cells = aws.once("expectations", account=account["id"])
     found = [(-len(c["records"]), c["region"]) for c in cells if c["service"] == service]
     return [region for _, region in sorted(found)[:2]] or ["us-east-1"]
 
@@ -95,7 +95,7 @@ def meant(aws, place, service, name):
     """Some answers that the simulator says it has for an operation: absent ones, small ones and big ones."""
     account = aws.accounts[place]
     for region in regions(aws, account, service):
-        answers = aws.get("meant", account=account["id"], region=region, service=service, operation=name)
+        answers = aws.once("meant", account=account["id"], region=region, service=service, operation=name)
         absent, there = [a for a in answers if a["error"]], [a for a in answers if not a["error"]]
         there.sort(key=lambda answer: len(json.dumps(answer["value"])))
         yield from ((account, answer) for answer in absent[:3] + there[:3] + there[3:][-SAMPLE:])
@@ -201,7 +201,7 @@ def test_boto3_reads_what_the_simulator_means(aws, service, name):
 
 def some_call(aws, service, name):
     """An account, a region, and parameters that are answered there."""
-    for place in (GIANT, MIDDLING, SMALL):
+    for place in (MIDDLING, GIANT, SMALL):
         for account, answer in meant(aws, place, service, name):
             if not answer["error"]:
                 return account, answer["region"], answer["params"]
@@ -310,3 +310,14 @@ def test_sts_knows_whose_a_session_is(aws):
     assert identity["Arn"] == f"arn:aws:sts::{account['id']}:assumed-role/{role}/boto3"
     hub = aws.hub.client("sts", endpoint_url=aws.url, region_name="us-east-1").get_caller_identity()
     assert hub["Account"] != account["id"]
+
+
+def test_a_difference_is_seen():
+    """What every comparison above rests on."""
+    then = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    whole = {"A": [{"At": then.timestamp(), "Doc": "%7B%22a%22%3A1%7D", "On": False}], "None": []}
+    read = {"A": [{"At": then, "Doc": {"a": 1}, "On": False}]}
+    assert differences(whole, read) == []
+    for change in ({"At": then.replace(year=2025)}, {"Doc": {"a": 2}}, {"On": True}, {"On": None}, {"More": 1}):
+        assert differences(whole, {"A": [{**read["A"][0], **change}]}), change
+    assert differences(whole, {"A": []}) and differences(whole, {}) and differences(whole, {**read, "B": "x"})
