@@ -1,8 +1,9 @@
+use super::folders::{Folders, make_root, sync, walk};
 use async_trait::async_trait;
 use fleetscan_proto::{ObjectWriter, Sink, SinkError};
 use std::{
     fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -11,11 +12,14 @@ use tokio::task::spawn_blocking;
 /// Results as files below a folder.
 #[derive(Debug, Clone)]
 pub struct FileSink {
-    root: Arc<Path>,
+    folders: Arc<Folders>,
 }
 
 /// What files are called until they are committed.
 const TEMPORARY: &str = ".fleetscan-tmp";
+
+/// How often a file is begun again whose folder was removed, empty, between its making and the file's.
+const BEGINNINGS: usize = 32;
 
 impl FileSink {
     /// Opens a folder, making it where it is missing, and tries whether it can be written.
@@ -23,19 +27,30 @@ impl FileSink {
     /// # Errors
     /// A sentence that names the folder and what is wrong with it.
     pub fn open(root: &Path) -> Result<FileSink, SinkError> {
-        let refused = |e: std::io::Error| {
+        let refused = |e: io::Error| {
             SinkError::Refused(format!(
                 "the output folder {} cannot be written: {}; choose another with --out, or mend its permissions",
                 root.display(),
                 reason(&e)
             ))
         };
-        fs::create_dir_all(root).map_err(refused)?;
-        let trial = root.join(format!(".trial-{:016x}{TEMPORARY}", rand::random::<u64>()));
-        File::create(&trial).and_then(|mut f| f.write_all(b"x")).map_err(refused)?;
+        make_root(root).map_err(refused)?;
+        let trial = root.join(temporary_name());
+        File::create_new(&trial).and_then(|mut f| f.write_all(b"x")).map_err(refused)?;
         fs::remove_file(&trial).map_err(refused)?;
         let root = fs::canonicalize(root).map_err(refused)?;
-        Ok(FileSink { root: root.into() })
+        Ok(FileSink { folders: Arc::new(Folders::below(root)) })
+    }
+
+    /// Opens a folder that is there, to read it: it need not be writable.
+    ///
+    /// # Errors
+    /// A sentence that names the folder and what is wrong with it.
+    pub fn open_to_read(root: &Path) -> Result<FileSink, SinkError> {
+        let root = fs::read_dir(root).and_then(|_| fs::canonicalize(root)).map_err(|e| {
+            SinkError::Refused(format!("the results folder {} cannot be read: {}", root.display(), reason(&e)))
+        })?;
+        Ok(FileSink { folders: Arc::new(Folders::below(root)) })
     }
 
     fn path(&self, path: &str) -> Result<PathBuf, SinkError> {
@@ -43,11 +58,30 @@ impl FileSink {
         if path.is_empty() || relative.components().any(|c| !matches!(c, Component::Normal(_))) {
             return Err(SinkError::Refused(format!("{path:?} is not a path below the output folder")));
         }
-        Ok(self.root.join(relative))
+        Ok(self.folders.root().join(relative))
     }
 }
 
-fn reason(error: &std::io::Error) -> String {
+fn temporary_name() -> String {
+    format!(".{:016x}{TEMPORARY}", rand::random::<u64>())
+}
+
+/// Begins the temporary file beside its target.
+fn begin(folders: &Folders, target: &Path) -> Result<(File, PathBuf), SinkError> {
+    let folder = target.parent().unwrap_or(folders.root());
+    let temporary = folder.join(temporary_name());
+    let mut left = BEGINNINGS;
+    loop {
+        left -= 1;
+        match folders.make(folder).and_then(|()| OpenOptions::new().write(true).create_new(true).open(&temporary)) {
+            Ok(file) => return Ok((file, temporary)),
+            Err(e) if e.kind() == ErrorKind::NotFound && left > 0 => {}
+            Err(e) => return Err(sink_error(target, &e)),
+        }
+    }
+}
+
+fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "permission denied".into(),
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "it, or something above it, is a file".into(),
@@ -58,7 +92,7 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 /// Whether a failed write is worth another try.
-fn sink_error(path: &Path, error: &std::io::Error) -> SinkError {
+pub(super) fn sink_error(path: &Path, error: &io::Error) -> SinkError {
     let text = format!("{}: {}", path.display(), reason(error));
     match error.kind() {
         ErrorKind::PermissionDenied
@@ -79,17 +113,9 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl Sink for FileSink {
     async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
-        let target = self.path(path)?;
-        let root = Arc::clone(&self.root);
+        let (target, folders) = (self.path(path)?, Arc::clone(&self.folders));
         let writer = blocking(move || {
-            let folder = target.parent().unwrap_or(&root);
-            make_folders(&root, folder)?;
-            let temporary = folder.join(format!(".{:016x}{TEMPORARY}", rand::random::<u64>()));
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary)
-                .map_err(|e| sink_error(&temporary, &e))?;
+            let (file, temporary) = begin(&folders, &target)?;
             Ok(FileWriter { file: Some(file), temporary, target })
         });
         Ok(Box::new(writer.await?))
@@ -101,14 +127,14 @@ impl Sink for FileSink {
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
-        let (folder, root) = (self.path(folder)?, Arc::clone(&self.root));
+        let (folder, folders) = (self.path(folder)?, Arc::clone(&self.folders));
         blocking(move || {
             let mut found = Vec::new();
             walk(&folder, &mut |path| {
                 if !is_temporary(path)
-                    && let Ok(relative) = path.strip_prefix(&root)
+                    && let Ok(relative) = path.strip_prefix(folders.root())
                 {
-                    found.push(relative.to_string_lossy().replace('\\', "/"));
+                    found.push(relative.to_string_lossy().into_owned());
                 }
                 Ok(())
             })?;
@@ -118,21 +144,13 @@ impl Sink for FileSink {
     }
 
     async fn remove(&self, path: &str) -> Result<(), SinkError> {
-        let (path, root) = (self.path(path)?, Arc::clone(&self.root));
-        blocking(move || {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(sink_error(&path, &e)),
-                _ => {}
+        let (path, folders) = (self.path(path)?, Arc::clone(&self.folders));
+        blocking(move || match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(sink_error(&path, &e)),
+            _ => {
+                folders.remove_empty(path.parent());
+                Ok(())
             }
-            // Folders that it leaves empty go as well; one that is not empty stays, and says so by an error.
-            let mut folder = path.parent();
-            while let Some(empty) = folder.filter(|f| **f != *root && f.starts_with(&root)) {
-                if fs::remove_dir(empty).is_err() {
-                    break;
-                }
-                folder = empty.parent();
-            }
-            Ok(())
         })
         .await
     }
@@ -149,47 +167,12 @@ impl Sink for FileSink {
     }
 
     fn locate(&self, path: &str) -> String {
-        self.root.join(path).display().to_string()
+        self.folders.root().join(path).display().to_string()
     }
 }
 
 fn is_temporary(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY))
-}
-
-fn walk(folder: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), SinkError>) -> Result<(), SinkError> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|e| sink_error(folder, &e))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|e| sink_error(folder, &e))?;
-        let path = entry.path();
-        if entry.file_type().map_err(|e| sink_error(&path, &e))?.is_dir() { walk(&path, visit)? } else { visit(&path)? }
-    }
-    Ok(())
-}
-
-/// Makes the folders down to `folder`, and makes each new one durable in the one that holds it.
-fn make_folders(root: &Path, folder: &Path) -> Result<(), SinkError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let parent = folder.parent().filter(|p| p.starts_with(root)).unwrap_or(root);
-    make_folders_above(root, folder, parent)?;
-    match fs::create_dir(folder) {
-        Ok(()) => sync_folder(parent),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(sink_error(folder, &e)),
-    }
-}
-
-fn make_folders_above(root: &Path, folder: &Path, parent: &Path) -> Result<(), SinkError> {
-    if parent == folder || parent == root { Ok(()) } else { make_folders(root, parent) }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), SinkError> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| sink_error(folder, &e))
 }
 
 struct FileWriter {
@@ -216,7 +199,7 @@ impl ObjectWriter for FileWriter {
         blocking(move || {
             file.sync_all().map_err(|e| sink_error(&temporary, &e))?;
             fs::rename(&temporary, &target).map_err(|e| sink_error(&target, &e))?;
-            target.parent().map_or(Ok(()), sync_folder)
+            target.parent().map_or(Ok(()), |folder| sync(folder).map_err(|e| sink_error(folder, &e)))
         })
         .await
     }
@@ -232,64 +215,84 @@ impl Drop for FileWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::conformance::sink_conformance;
 
     fn sink() -> (tempfile::TempDir, FileSink) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let sink = FileSink::open(&folder.path().join("out")).expect("writable");
+        let sink = FileSink::open(&folder.path().join("down/out")).expect("writable");
         (folder, sink)
     }
 
-    #[tokio::test]
-    async fn a_file_appears_whole_or_not_at_all() {
-        let (_folder, sink) = sink();
-        let mut writer = sink.create("a/b/c.txt").await.expect("begins");
-        writer.write(b"hello ".to_vec()).await.expect("writes");
-        assert_eq!(sink.list("a").await.expect("lists"), Vec::<String>::new());
-        assert!(sink.read("a/b/c.txt").await.is_err());
-        writer.write(b"world".to_vec()).await.expect("writes");
-        writer.commit().await.expect("commits");
-        assert_eq!(sink.read("a/b/c.txt").await.expect("reads"), b"hello world");
-        assert_eq!(sink.list("a").await.expect("lists"), ["a/b/c.txt"]);
+    sink_conformance!(sink());
+
+    fn entries(folder: &Path) -> usize {
+        fs::read_dir(folder).expect("there").count()
     }
 
     #[tokio::test]
-    async fn what_a_dead_writer_left_is_swept_and_never_listed() {
+    async fn what_a_dead_writer_left_is_swept_and_the_rest_stays() {
         let (folder, sink) = sink();
+        let place = folder.path().join("down/out/scan/x");
+        sink.create("scan/x/whole").await.expect("begins").commit().await.expect("commits");
         let mut writer = sink.create("scan/x/part").await.expect("begins");
         writer.write(vec![1]).await.expect("writes");
         std::mem::forget(writer);
-        assert!(sink.list("scan").await.expect("lists").is_empty());
+        assert_eq!(entries(&place), 2);
         sink.sweep("scan").await.expect("sweeps");
-        assert_eq!(std::fs::read_dir(folder.path().join("out/scan/x")).expect("there").count(), 0);
+        assert_eq!(entries(&place), 1);
         drop(sink.create("scan/x/part").await.expect("begins"));
-        assert_eq!(
-            std::fs::read_dir(folder.path().join("out/scan/x")).expect("there").count(),
-            0,
-            "a dropped writer leaves nothing"
-        );
+        assert_eq!(entries(&place), 1, "a dropped writer leaves nothing");
     }
 
     #[tokio::test]
-    async fn removing_takes_empty_folders_along_and_may_be_repeated() {
+    async fn removing_takes_empty_folders_along() {
         let (folder, sink) = sink();
         for path in ["s/a/1", "s/b/1"] {
             sink.create(path).await.expect("begins").commit().await.expect("commits");
         }
         sink.remove("s/a/1").await.expect("removes");
-        sink.remove("s/a/1").await.expect("again");
-        assert!(!folder.path().join("out/s/a").exists() && folder.path().join("out/s/b").exists());
-        assert!(sink.list("nosuch").await.expect("lists").is_empty());
+        assert!(!folder.path().join("down/out/s/a").exists() && folder.path().join("down/out/s/b").exists());
+        sink.create("s/a/2").await.expect("begins").commit().await.expect("commits");
+        assert_eq!(sink.read("s/a/2").await.expect("reads"), b"");
+    }
+
+    /// A worker whose result did not count removes its part, while others begin theirs beside it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn files_are_begun_while_the_folders_around_them_are_removed() {
+        let (_folder, sink) = sink();
+        let mut writers = tokio::task::JoinSet::new();
+        for n in 0..8 {
+            let sink = sink.clone();
+            writers.spawn(async move {
+                for round in 0..40 {
+                    let path = format!("s/account/region-{n}/{round}");
+                    sink.create(&path).await.expect("begins").commit().await.expect("commits");
+                    sink.remove(&path).await.expect("removes");
+                }
+            });
+        }
+        writers.join_all().await;
+        assert!(sink.list("s").await.expect("lists").is_empty());
     }
 
     #[tokio::test]
-    async fn paths_stay_below_the_root_and_bad_roots_say_why() {
-        let (folder, sink) = sink();
-        for path in ["../x", "/etc/passwd", "a/../../x", ""] {
-            assert!(matches!(sink.create(path).await, Err(SinkError::Refused(_))), "{path}");
-        }
+    async fn bad_roots_say_why_and_nothing_is_made_to_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("file");
-        std::fs::write(&file, "x").expect("writes");
-        let error = FileSink::open(&file.join("out")).expect_err("a file is no folder");
-        assert!(error.to_string().contains("--out"), "{error}");
+        fs::write(&file, "x").expect("writes");
+        for bad in [&file, &file.join("out")] {
+            let error = FileSink::open(bad).expect_err("a file is no folder").to_string();
+            assert!(error.contains("is a file") && error.contains("--out"), "{error}");
+        }
+        let missing = folder.path().join("missing");
+        let error = FileSink::open_to_read(&missing).expect_err("not there").to_string();
+        assert!(error.contains("missing") && !missing.exists(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_where_a_folder_belongs_is_refused_for_good() {
+        let (_folder, sink) = sink();
+        sink.create("a").await.expect("begins").commit().await.expect("commits");
+        assert!(matches!(sink.create("a/b").await, Err(SinkError::Refused(_))));
     }
 }

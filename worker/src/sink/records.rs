@@ -22,6 +22,8 @@ pub struct RecordWriter {
     records: u64,
     gathered: Vec<u8>,
     open: Option<Open>,
+    /// A write failed: what comes after it would be a part with a gap.
+    broken: bool,
 }
 
 struct Open {
@@ -33,7 +35,7 @@ struct Open {
 impl RecordWriter {
     /// A part called `name` in `folder` of the sink.
     pub fn new(sink: Arc<dyn Sink>, folder: String, name: String) -> Self {
-        Self { sink, folder, name, records: 0, gathered: Vec::new(), open: None }
+        Self { sink, folder, name, records: 0, gathered: Vec::new(), open: None, broken: false }
     }
 
     /// Appends a record.
@@ -61,13 +63,13 @@ impl RecordWriter {
     }
 
     async fn compress(&mut self, last: bool) -> Result<(), SinkError> {
+        if self.broken {
+            return Err(SinkError::Unavailable("an earlier write of this part failed".into()));
+        }
+        self.broken = true;
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open {
-                object: self.sink.create(&format!("{}/{}", self.folder, self.name)).await?,
-                encoder: zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(|e| compressing(&e))?,
-                hash: Sha256::new(),
-            },
+            None => self.begin(last).await?,
         };
         open.encoder.write_all(&self.gathered).map_err(|e| compressing(&e))?;
         self.gathered.clear();
@@ -80,7 +82,18 @@ impl RecordWriter {
             open.object.write(piece).await?;
         }
         self.open = Some(open);
+        self.broken = false;
         Ok(())
+    }
+
+    /// Begins the file. A part that is all gathered tells its size, so that the compressor takes no more memory than
+    /// that needs.
+    async fn begin(&self, last: bool) -> Result<Open, SinkError> {
+        let object = self.sink.create(&format!("{}/{}", self.folder, self.name)).await?;
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(|e| compressing(&e))?;
+        let size = if last { u64::try_from(self.gathered.len()).ok() } else { None };
+        encoder.set_pledged_src_size(size).map_err(|e| compressing(&e))?;
+        Ok(Open { object, encoder, hash: Sha256::new() })
     }
 }
 
@@ -144,6 +157,61 @@ mod tests {
         assert_eq!(read_records(&bytes, |r| ids.push(r.id)).expect("sound"), 2_000);
         assert_eq!((part.records, ids[1999].as_str()), (2_000, "f-1999"));
         assert!(read_records(&bytes[..bytes.len() / 2], |_| {}).is_err(), "a part that is cut off is no part");
+    }
+
+    /// Fails once, and then takes everything.
+    struct FailsOnce(FileSink, std::sync::atomic::AtomicBool);
+
+    #[async_trait::async_trait]
+    impl Sink for FailsOnce {
+        async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
+            if self.1.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                return Err(SinkError::Unavailable("the disk is full".into()));
+            }
+            self.0.create(path).await
+        }
+        async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+            self.0.read(path).await
+        }
+        async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+            self.0.list(folder).await
+        }
+        async fn remove(&self, path: &str) -> Result<(), SinkError> {
+            self.0.remove(path).await
+        }
+        async fn sweep(&self, folder: &str) -> Result<(), SinkError> {
+            self.0.sweep(folder).await
+        }
+        fn locate(&self, path: &str) -> String {
+            self.0.locate(path)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_lost_records_is_never_finished() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sink = Arc::new(FailsOnce(FileSink::open(folder.path()).expect("writable"), true.into()));
+        let mut writer = RecordWriter::new(sink.clone(), "scan".into(), "part-1.jsonl.zst".into());
+        let mut failed = 0;
+        for n in 0..2_000 {
+            failed += usize::from(writer.write(&record(n)).await.is_err());
+        }
+        assert!(failed > 0, "enough was written to reach the sink");
+        writer.finish().await.expect_err("it has a gap");
+        assert!(sink.list("scan").await.expect("lists").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_small_part_is_whole_and_says_its_size() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let sink = Arc::new(FileSink::open(folder.path()).expect("writable"));
+        let mut writer = RecordWriter::new(sink.clone(), "scan".into(), "part-1.jsonl.zst".into());
+        writer.write(&record(7)).await.expect("writes");
+        writer.finish().await.expect("finishes").expect("has a record");
+        let bytes = sink.read("scan/part-1.jsonl.zst").await.expect("reads");
+        let line = zstd::stream::decode_all(&bytes[..]).expect("sound");
+        assert_eq!(serde_json::from_slice::<Record>(&line).expect("a record"), record(7));
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&bytes).ok().flatten(), Some(line.len() as u64));
     }
 
     #[tokio::test]
