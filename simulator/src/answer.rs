@@ -9,7 +9,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use fleetscan_proto::catalogue::{Binding, Operation, Paging};
+use fleetscan_proto::catalogue::{Binding, FieldPath, Operation, Paging};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -26,6 +26,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) operation: &'a Operation,
     pub(crate) fixture: &'a ServiceFixture,
     pub(crate) write: &'a dyn Fn(&Value) -> Vec<u8>,
+    /// That is as JSON.
+    pub(crate) json: bool,
     /// The region that the call is signed for.
     pub(crate) region: &'a str,
 }
@@ -107,10 +109,11 @@ impl Asked<'_> {
         for element in &elements {
             let key = self.key(params, Some((param, element)))?;
             let Some(Kept { answer: Answer::Body(body), .. }) = stock.answer(self.operation, &key) else { continue };
+            let value = body.value();
             for (list, all) in fixture.lists.iter().zip(&mut found) {
-                all.extend_from_slice(list_at(&body.value, &list.path));
+                all.extend_from_slice(list_at(&value, &list.path));
             }
-            whole.get_or_insert_with(|| body.value.clone());
+            whole.get_or_insert(value);
         }
         let mut whole = whole.unwrap_or_else(|| Value::Object(Map::new()));
         for (list, all) in fixture.lists.iter().zip(found) {
@@ -120,46 +123,37 @@ impl Asked<'_> {
     }
 
     fn of_body(&self, body: &Body, key: &str, params: &Params) -> Result<Page, Problem> {
-        let headers = self.headers(&body.value);
         let fixture = self.fixture();
+        let headers = if fixture.wire.headers.is_empty() { Vec::new() } else { self.headers(&body.value()) };
         if let Some(list) = fixture.lists.iter().find(|list| list.of_regions) {
-            let mut value = body.value.clone();
-            put(&mut value, &list.path, regions(&body.value, list, params).collect());
-            // Another list with each set of parameters: nothing to be kept.
-            let bytes = match &self.operation.paging {
-                Some(paging) => self.cut(&value, paging, key, params, |_, write| write())?,
-                None => (self.write)(&value).into(),
-            };
-            return Ok(Page { bytes, headers });
+            let mut value = body.value();
+            let wanted = regions(&value, list, params);
+            put(&mut value, &list.path, Value::Array(wanted));
+            return Ok(Page { bytes: (self.write)(&value).into(), headers });
         }
-        let bytes = match &self.operation.paging {
-            Some(paging) => self.cut(&body.value, paging, key, params, |page, write| body.page(page, write))?,
-            None => body.page((0, 0), || (self.write)(&body.value).into()),
+        let Some(paging) = &self.operation.paging else {
+            if self.json {
+                return Ok(Page { bytes: body.json().clone(), headers });
+            }
+            let bytes = body.page((0, 0), || Ok((self.write)(&body.value()).into()))?;
+            return Ok(Page { bytes, headers });
         };
-        Ok(Page { bytes, headers })
-    }
-
-    /// The page of a value that the parameters ask for; `keep` takes where it begins and its size, and what writes it.
-    fn cut(
-        &self,
-        value: &Value,
-        paging: &Paging,
-        key: &str,
-        params: &Params,
-        keep: impl FnOnce((usize, usize), &dyn Fn() -> Bytes) -> Bytes,
-    ) -> Result<Bytes, Problem> {
         let size = self.size(paging, params)?;
-        let lists: Vec<&[Value]> = self.fixture().lists.iter().map(|list| list_at(value, &list.path)).collect();
-        let total: usize = lists.iter().map(|list| list.len()).sum();
-        let start = match params.one(&paging.input).filter(|token| !token.is_empty()) {
-            None => 0,
-            Some(token) => self.start(&token, key, &lists)?,
+        let token = params.one(&paging.input).filter(|token| !token.is_empty());
+        let start = match (&token, &fixture.token) {
+            (None, _) => 0,
+            (Some(token), Some(path)) => self.start_after(token, path, &body.value())?,
+            (Some(token), None) => self.start(token, key)?,
         };
-        Ok(keep((start, size), &|| {
+        let bytes = body.page((start, size), || {
+            let value = body.value();
+            let lists: Vec<&[Value]> = fixture.lists.iter().map(|list| list_at(&value, &list.path)).collect();
+            let total: usize = lists.iter().map(|list| list.len()).sum();
             let end = total.min(start + size);
             let token = (end < total).then(|| self.token(end, key, &lists));
-            (self.write)(&self.slice(value, paging, start..end, token)).into()
-        }))
+            Ok((self.write)(&self.slice(&value, paging, start..end, token)).into())
+        })?;
+        Ok(Page { bytes, headers })
     }
 
     fn size(&self, paging: &Paging, params: &Params) -> Result<usize, Problem> {
@@ -185,7 +179,7 @@ impl Asked<'_> {
             put(&mut page, &list.path, Value::Array(items[from..to].to_vec()));
             before += items.len();
         }
-        let at = |path: &fleetscan_proto::catalogue::FieldPath| crate::fixture::keys(path.as_str());
+        let at = |path: &FieldPath| crate::fixture::keys(path.as_str());
         if let Some(path) = paging.more.as_ref().and_then(at) {
             put(&mut page, &path, Value::Bool(token.is_some()));
         }
@@ -204,17 +198,19 @@ impl Asked<'_> {
         STANDARD.encode(format!("{start}.{}", self.seal(start, key)))
     }
 
-    fn start(&self, token: &str, key: &str, lists: &[&[Value]]) -> Result<usize, Problem> {
-        let wrong = || Problem::new(Kind::BadPageToken, "The pagination token is not valid.");
-        if let Some(path) = &self.fixture().token {
-            let is = |item: &&Value| path.get(item).and_then(Value::as_str) == Some(token);
-            let at = lists.iter().flat_map(|list| list.iter()).position(|item| is(&item));
-            return at.map(|n| n + 1).ok_or_else(wrong);
-        }
-        let text = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
-        let (start, seal) = text.split_once('.').ok_or_else(wrong)?;
-        let start: usize = start.parse().map_err(|_| wrong())?;
-        if seal == self.seal(start, key) { Ok(start) } else { Err(wrong()) }
+    /// The item that a token leads to.
+    fn start(&self, token: &str, key: &str) -> Result<usize, Problem> {
+        let text = STANDARD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad_token)?;
+        let (start, seal) = text.split_once('.').ok_or_else(bad_token)?;
+        let start: usize = start.parse().map_err(|_| bad_token())?;
+        if seal == self.seal(start, key) { Ok(start) } else { Err(bad_token()) }
+    }
+
+    /// The item after the one that a token names.
+    fn start_after(&self, token: &str, path: &FieldPath, value: &Value) -> Result<usize, Problem> {
+        let is = |item: &Value| path.get(item).and_then(Value::as_str) == Some(token);
+        let mut items = self.fixture().lists.iter().flat_map(|list| list_at(value, &list.path));
+        items.position(is).map(|at| at + 1).ok_or_else(bad_token)
     }
 
     /// Ties a token to its operation and item.
@@ -230,15 +226,15 @@ impl Asked<'_> {
 }
 
 /// The regions that a request wants: by state (account:ListRegions), or enabled ones (ec2:DescribeRegions).
-fn regions<'v>(value: &'v Value, list: &ListFixture, params: &Params) -> impl Iterator<Item = Value> + use<'v> {
+fn regions(value: &Value, list: &ListFixture, params: &Params) -> Vec<Value> {
     let states = params.many("RegionOptStatusContains");
     let all = params.one("AllRegions").is_some_and(|all| all == "true");
-    let wanted = move |item: &&Value| match (item.get("RegionOptStatus"), item.get("OptInStatus")) {
+    let wanted = |item: &&Value| match (item.get("RegionOptStatus"), item.get("OptInStatus")) {
         (Some(state), _) => states.is_empty() || state.as_str().is_some_and(|s| states.iter().any(|w| w == s)),
         (None, Some(state)) => all || state != "not-opted-in",
         (None, None) => true,
     };
-    list_at(value, &list.path).iter().filter(wanted).cloned()
+    list_at(value, &list.path).iter().filter(wanted).cloned().collect()
 }
 
 fn item_at<'v>(lists: &[&'v [Value]], at: usize) -> Option<&'v Value> {
@@ -265,6 +261,10 @@ fn without(value: &Value, lists: &[ListFixture], depth: usize) -> Value {
         }
     }
     Value::Object(copy)
+}
+
+fn bad_token() -> Problem {
+    Problem::new(Kind::BadPageToken, "The pagination token is not valid.")
 }
 
 fn missing(name: &str) -> Problem {

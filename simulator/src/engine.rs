@@ -101,7 +101,7 @@ impl Engine {
             buckets: Buckets::new(config.limits, config.seed),
             policies: SessionPolicies::default(),
             verifier: Verifier::default(),
-            stocks: Stocks::new(),
+            stocks: Stocks::default(),
             requests: AtomicU64::new(0),
             fixtures,
             world,
@@ -246,7 +246,8 @@ impl Engine {
             (Some(writer), None) => writer.document(&operation.name, wire, value),
             (None, None) => value.to_string().into_bytes(),
         };
-        Asked { operation, fixture, write: &write, region: region.name() }.page(stock, params)
+        let json = self.writers[target.index].is_none();
+        Asked { operation, fixture, write: &write, json, region: region.name() }.page(stock, params)
     }
 
     /// The stock of a cell; the slot that is handed back is filled.

@@ -150,7 +150,7 @@ impl Expectations {
             .map(|(key, kept)| {
                 let value = match &kept.answer {
                     Answer::Absent => None,
-                    Answer::Body(body) => Some(body.value.clone()),
+                    Answer::Body(body) => Some(body.value()),
                 };
                 Meant {
                     params: params(operation, key, kept.typed.as_deref(), cell, &signing),
@@ -277,8 +277,9 @@ impl<'a> Walk<'a> {
 
     fn answer(&mut self, operation: &'a Operation, key: &str, chain: &[&Value]) {
         let Some(Answer::Body(body)) = self.stock.answer(operation, key).map(|kept| &kept.answer) else { return };
+        let value = body.value();
         for (index, emit) in operation.emits.iter().enumerate() {
-            for item in items_of(operation, emit, &body.value) {
+            for item in items_of(operation, emit, &value) {
                 let item = item.as_ref();
                 let chain: Vec<&Value> = std::iter::once(item).chain(chain.iter().copied()).collect();
                 self.children(operation, index, &chain);

@@ -25,33 +25,43 @@ pub(crate) enum Answer {
     Body(Body),
 }
 
-/// An answer with its lists at full length.
+/// An answer with its lists at full length, as JSON: a value takes several times as much memory, and most answers are
+/// asked for once.
 #[derive(Debug)]
 pub(crate) struct Body {
-    pub(crate) value: Value,
-    /// Pages that were sent before, by first item and size.
-    rendered: Mutex<HashMap<(usize, usize), Bytes>>,
+    json: Bytes,
+    /// Pages that were asked for, by first item and size; kept from the second time on.
+    pages: Mutex<HashMap<(usize, usize), Option<Bytes>>>,
 }
 
-/// Rendered pages kept for an answer; more are made anew.
-const RENDERED: usize = 64;
+/// Pages remembered of an answer; others are made anew each time.
+const PAGES: usize = 64;
 
 impl Body {
-    fn new(value: Value) -> Self {
-        Self { value, rendered: Mutex::default() }
+    fn new(value: &Value) -> Self {
+        Self { json: value.to_string().into(), pages: Mutex::default() }
+    }
+    /// The answer as it stands.
+    pub(crate) fn json(&self) -> &Bytes {
+        &self.json
+    }
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or_default()
     }
     /// A page as it was sent before, or as `render` makes it.
-    pub(crate) fn page(&self, at: (usize, usize), render: impl FnOnce() -> Bytes) -> Bytes {
-        let lock = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = lock().get(&at) {
-            return bytes.clone();
+    pub(crate) fn page<E>(&self, at: (usize, usize), render: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+        let lock = || self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked_before = match lock().get(&at) {
+            Some(Some(bytes)) => return Ok(bytes.clone()),
+            Some(None) => true,
+            None => false,
+        };
+        let bytes = render()?;
+        let mut pages = lock();
+        if pages.len() < PAGES || asked_before {
+            pages.insert(at, asked_before.then(|| bytes.clone()));
         }
-        let bytes = render();
-        let mut rendered = lock();
-        if rendered.len() < RENDERED {
-            rendered.insert(at, bytes.clone());
-        }
-        bytes
+        Ok(bytes)
     }
 }
 
@@ -69,6 +79,7 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) struct Stock {
     answers: Vec<HashMap<Box<str>, Kept>>,
+    /// Bytes, roughly.
     pub(crate) weight: usize,
 }
 
@@ -192,7 +203,7 @@ impl<'a> Maker<'a> {
             region: home.unwrap_or(cell.region).name(),
             regions: RegionId::of(parts.enabled).map(RegionId::name).collect(),
             dice: world.cell(cell.account, cell.region, &service.id),
-            stock: Stock { answers, weight: 1 },
+            stock: Stock { answers, weight: 1_000 },
             parts: *parts,
         }
     }
@@ -207,14 +218,18 @@ impl<'a> Maker<'a> {
     }
 
     /// Keeps an answer, and makes those about its items.
-    fn keep(&mut self, operation: &Operation, key: &str, answer: Answer, chain: &[&Value]) {
-        if let Answer::Body(body) = &answer {
-            self.descend(operation, &body.value, chain);
+    fn keep(&mut self, operation: &Operation, key: &str, value: Option<Value>, chain: &[&Value]) {
+        if let Some(value) = &value {
+            self.descend(operation, value, chain);
         }
+        let answer = value.map_or(Answer::Absent, |value| Answer::Body(Body::new(&value)));
         let item = chain.first();
         let region = operation.in_region.as_ref().and_then(|path| path.get(item?)).and_then(Value::as_str);
         let kept = Kept { answer, region: region.map(str::to_owned), typed: typed(operation, chain) };
-        self.stock.weight += 1;
+        self.stock.weight += 200 + key.len();
+        if let Answer::Body(body) = &kept.answer {
+            self.stock.weight += body.json.len();
+        }
         self.stock.answers[operation.index].insert(key.into(), kept);
     }
 
@@ -237,20 +252,18 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn answer(&self, operation: &Operation, dice: Dice, chain: &[&Value]) -> Answer {
+    /// What an operation answers about an item; `None`: there is none.
+    fn answer(&self, operation: &Operation, dice: Dice, chain: &[&Value]) -> Option<Value> {
         let fixture = &self.parts.fixture.operations[operation.index];
         if !dice.text("present").chance(fixture.present) {
-            return match operation.absent.is_empty() {
-                true => Answer::Body(Body::new(empty(fixture))),
-                false => Answer::Absent,
-            };
+            return operation.absent.is_empty().then(|| empty(fixture));
         }
         let mut value = fixture.answer.fill(&self.scope(0, dice, chain));
         for list in &fixture.lists {
             let items = self.items(operation, list, dice, chain);
             put(&mut value, &list.path, Value::Array(items));
         }
-        Answer::Body(Body::new(value))
+        Some(value)
     }
 
     fn items(&self, operation: &Operation, list: &ListFixture, dice: Dice, chain: &[&Value]) -> Vec<Value> {

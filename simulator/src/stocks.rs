@@ -3,17 +3,13 @@
 use crate::stock::{CellKey, Stock};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-const SHARDS: usize = 32;
-/// Cells in a shard.
-const CELLS: usize = 128;
-/// Answers in a shard, all its cells together; a single cell may hold more.
-const ANSWERS: usize = 8_000;
+/// Cells that are kept.
+const CELLS: usize = 2_048;
+/// Bytes that they hold together, roughly; a single cell may hold more.
+const BYTES: usize = 48 << 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -21,44 +17,47 @@ struct Entry {
     used: u64,
 }
 
-/// A bounded cache: what is dropped is made again, and is the same.
-#[derive(Debug)]
-pub(crate) struct Stocks {
-    shards: Vec<Mutex<HashMap<CellKey, Entry>>>,
-    clock: AtomicU64,
+#[derive(Debug, Default)]
+struct Kept {
+    cells: HashMap<CellKey, Entry>,
+    clock: u64,
 }
 
-impl Stocks {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), clock: AtomicU64::new(0) }
-    }
+/// A bounded cache: what is dropped is made again, and is the same.
+#[derive(Debug, Default)]
+pub(crate) struct Stocks(Mutex<Kept>);
 
+impl Stocks {
     /// The stock of a cell, to be made by whoever comes first.
     pub(crate) fn slot(&self, cell: CellKey) -> Arc<OnceLock<Stock>> {
-        let used = self.clock.fetch_add(1, Relaxed);
-        let shard = (cell.account as usize * 31 + usize::from(cell.region.0) * 7 + usize::from(cell.service)) % SHARDS;
-        let mut cells = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = cells.get_mut(&cell) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clock += 1;
+        let used = kept.clock;
+        if let Some(entry) = kept.cells.get_mut(&cell) {
             entry.used = used;
             return Arc::clone(&entry.stock);
         }
-        make_room(&mut cells);
+        make_room(&mut kept.cells);
         let stock = Arc::new(OnceLock::new());
-        cells.insert(cell, Entry { stock: Arc::clone(&stock), used });
+        kept.cells.insert(cell, Entry { stock: Arc::clone(&stock), used });
         stock
     }
 
     /// Drops everything: something that answers are made of was changed.
     pub(crate) fn clear(&self) {
-        self.shards.iter().for_each(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).clear());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).cells.clear();
     }
 }
 
+/// Drops a quarter of the cells, those that nobody asked for longest, when there are too many or they hold too much.
 fn make_room(cells: &mut HashMap<CellKey, Entry>) {
-    let weight = |entry: &Entry| entry.stock.get().map_or(1, |stock| stock.weight);
-    let mut total: usize = cells.values().map(weight).sum();
-    while cells.len() >= CELLS || (total > ANSWERS && cells.len() > 1) {
-        let Some(oldest) = cells.iter().min_by_key(|(_, entry)| entry.used).map(|(cell, _)| *cell) else { return };
-        total -= cells.remove(&oldest).as_ref().map_or(0, weight);
+    let total: usize = cells.values().filter_map(|entry| entry.stock.get()).map(|stock| stock.weight).sum();
+    if cells.len() < CELLS && total <= BYTES {
+        return;
     }
+    let mut by_use: Vec<u64> = cells.values().map(|entry| entry.used).collect();
+    let at = by_use.len() / 4;
+    let (_, oldest, _) = by_use.select_nth_unstable(at);
+    let oldest = *oldest;
+    cells.retain(|_, entry| entry.used > oldest);
 }
