@@ -121,7 +121,8 @@ pub(super) fn build(
         service: cell.service.clone(),
         kind: spec.kind.clone(),
         id,
-        arn: arn.filter(|a| !a.is_empty()),
+        // Some answers have a word in its place: an SNS subscription that nobody confirmed is "PendingConfirmation".
+        arn: arn.filter(|a| a.starts_with("arn:")),
         name: name.filter(|n| !n.is_empty()),
         tags: tags(spec.tags.get(&properties)),
         collected_at: now,

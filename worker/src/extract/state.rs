@@ -58,8 +58,11 @@ impl State {
     pub(super) fn failed(&mut self, operation: &str, why: &str) {
         self.errors.entry(operation.to_owned()).or_insert_with(|| why.to_owned());
     }
-    /// Whether an operation was denied, by its action: what earlier executions met counts as well.
+    /// Whether an operation was denied and never answered: what earlier executions met counts as well.
     pub(super) fn was_denied(&self, operation: &str, action: &str) -> bool {
+        if self.answered.contains(operation) {
+            return false;
+        }
         self.refused.contains(operation) || self.denied.iter().any(|d| d.action == action)
     }
 

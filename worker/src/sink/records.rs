@@ -88,7 +88,7 @@ impl RecordWriter {
 
     /// Begins the file. A part that is all gathered tells its size, so that the compressor takes no more memory than
     /// that needs.
-    async fn begin(&self, last: bool) -> Result<Open, SinkError> {
+    async fn begin(&mut self, last: bool) -> Result<Open, SinkError> {
         let object = self.sink.create(&format!("{}/{}", self.folder, self.name)).await?;
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(|e| compressing(&e))?;
         let size = if last { u64::try_from(self.gathered.len()).ok() } else { None };
