@@ -39,6 +39,9 @@ pub fn external_ids(value: &mut Value) -> bool {
 }
 
 fn redacted_text(text: &str) -> Option<String> {
+    if !may_hold_external_ids(text.as_bytes()) {
+        return None;
+    }
     let start = text.trim_start();
     let looks_like_json = start.starts_with(['{', '[', '"'])
         || start.starts_with("%7B")
@@ -50,17 +53,27 @@ fn redacted_text(text: &str) -> Option<String> {
             if encoded { percent_encode(&plain) } else { plain }
         });
     }
-    mentions(text).then(|| REDACTED.to_owned())
+    let lower = text.to_ascii_lowercase();
+    (lower.contains("sts:externalid") || lower.contains("sts%3aexternalid")).then(|| REDACTED.to_owned())
 }
 
-/// Whether a text has the key in it, in any case. Most texts are short or lack the `x`, and cost next to nothing.
-fn mentions(text: &str) -> bool {
+/// Whether bytes (an answer's body, or one text of it) could hold an `sts:ExternalId` condition at all: the key's name
+/// in any case, or an escape that could hide a letter of it. Most answers hold neither, and need no closer look.
+pub fn may_hold_external_ids(bytes: &[u8]) -> bool {
     const KEY: &[u8] = b"externalid";
-    let bytes = text.as_bytes();
-    bytes.len() > KEY.len() && bytes.windows(KEY.len()).any(|w| matches!(w[1], b'x' | b'X') && w.eq_ignore_ascii_case(KEY)) && {
-        let lower = text.to_ascii_lowercase();
-        lower.contains("sts:externalid") || lower.contains("sts%3aexternalid")
-    }
+    let named = memchr::memchr2_iter(b'x', b'X', bytes)
+        .any(|x| x > 0 && bytes.get(x - 1..x - 1 + KEY.len()).is_some_and(|word| word.eq_ignore_ascii_case(KEY)));
+    let escaped = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
+    named || escaped(b"\\u") || escaped(b"&#") || escaped(b"%5C") || escaped(b"%5c") || hidden_by_percent(bytes)
+}
+
+/// `%65xternalId`: a letter of the key, URL-encoded although it need not be.
+fn hidden_by_percent(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', bytes).any(|at| match bytes.get(at + 1..at + 3) {
+        Some([b'4' | b'6', low]) => low.is_ascii_hexdigit() && *low != b'0',
+        Some([b'5' | b'7', low]) => (b'0'..=b'9').contains(low) || matches!(low, b'a' | b'A'),
+        _ => false,
+    })
 }
 
 /// Reads a policy document, plain or URL-encoded as IAM gives it; the flag says which.
@@ -90,11 +103,16 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 fn percent_encode(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            other => encoded.push_str(&format!("%{other:02X}")),
+            other => {
+                encoded.push('%');
+                encoded.push(char::from(HEX[usize::from(other >> 4)]));
+                encoded.push(char::from(HEX[usize::from(other & 15)]));
+            }
         }
     }
     encoded
@@ -121,5 +139,8 @@ mod tests {
         assert!(percent_decode(value["url"].as_str().expect("text")).expect("decodes").contains(SET));
         assert_eq!(value["harmless"], "{\"a\": 1}");
         assert_eq!(value["broken"], REDACTED);
+        let hidden = percent_encode(policy).replace("externalid", "e%78ternalid");
+        let mut value = json!({"hidden": hidden});
+        assert!(external_ids(&mut value), "{value}");
     }
 }

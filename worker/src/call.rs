@@ -15,6 +15,7 @@ use crate::{
 use fleetscan_proto::{
     Clock, DeniedBy,
     catalogue::{Operation, Service},
+    redact,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -201,7 +202,13 @@ impl Caller {
         };
         if answer.status < 300 {
             bucket.succeeded(permit);
-            return parse_answer(service, operation, &answer).map_err(|e| self.failed(call, trials, e.to_string()));
+            let mut value =
+                parse_answer(service, operation, &answer).map_err(|e| self.failed(call, trials, e.to_string()))?;
+            // Before anything else can see it; a look at the body tells whether there is anything to hide.
+            if redact::may_hold_external_ids(&answer.body) {
+                redact::external_ids(&mut value);
+            }
+            return Ok(value);
         }
         let (code, message) = parse_error(service.protocol, &answer);
         let class = class_of(operation, &answer, &code, &message, call.paged);

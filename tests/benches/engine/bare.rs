@@ -26,7 +26,10 @@ pub struct Bare {
 
 impl Bare {
     pub async fn new(target: Target<'_>) -> anyhow::Result<Bare> {
-        let connector = Connector::builder().sleep_impl(TokioSleep::new()).tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build();
+        let connector = Connector::builder()
+            .sleep_impl(TokioSleep::new())
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build();
         let credentials = crate::sdk::session(target).await?;
         let (url, body) = match target.service {
             "lambda" => (format!("{}/2015-03-31/functions?MaxItems=50", target.endpoint), ""),
@@ -49,9 +52,16 @@ impl Bare {
         let method = if self.body.is_empty() { "GET" } else { "POST" };
         let content = ("content-type", "application/x-www-form-urlencoded; charset=utf-8");
         let params = v4::SigningParams::builder()
-            .identity(&self.identity).region("us-east-1").name(&self.service).time(SystemTime::now()).settings(SigningSettings::default()).build()?.into();
+            .identity(&self.identity)
+            .region("us-east-1")
+            .name(&self.service)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
         let headers = (!self.body.is_empty()).then_some(content);
-        let signable = SignableRequest::new(method, &self.url, headers.into_iter(), SignableBody::Bytes(self.body.as_bytes()))?;
+        let signable =
+            SignableRequest::new(method, &self.url, headers.into_iter(), SignableBody::Bytes(self.body.as_bytes()))?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
         let mut builder = http::Request::builder().method(method).uri(&self.url);
         if let Some((name, value)) = headers {
@@ -59,7 +69,8 @@ impl Bare {
         }
         let mut request = builder.body(SdkBody::from(self.body))?;
         instructions.apply_to_request_http1x(&mut request);
-        let response = self.connector.call(HttpRequest::try_from(request)?).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        let response =
+            self.connector.call(HttpRequest::try_from(request)?).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
         let status = response.status().as_u16();
         let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
         ensure!(status == 200, "HTTP {status}");

@@ -36,7 +36,9 @@ impl Target<'_> {
 
 /// The catalogue with every service as data, and no limit that would hold back a call.
 pub fn catalogue() -> anyhow::Result<Catalogue> {
-    let files = [include_str!("../../../proto/catalogue/lambda.toml"), include_str!("../../../proto/catalogue/iam.toml")].map(unbound);
+    let files =
+        [include_str!("../../../proto/catalogue/lambda.toml"), include_str!("../../../proto/catalogue/iam.toml")]
+            .map(unbound);
     Ok(Catalogue::from_files([("lambda.toml", files[0].as_str()), ("iam.toml", files[1].as_str())])?)
 }
 
@@ -69,7 +71,10 @@ pub async fn run(way: &str, target: Target<'_>, time: Duration) -> anyhow::Resul
     Ok(())
 }
 
-async fn count<F: Future<Output = anyhow::Result<()>>>(time: Duration, call: impl Fn() -> F) -> anyhow::Result<(f64, f64, f64)> {
+async fn count<F: Future<Output = anyhow::Result<()>>>(
+    time: Duration,
+    call: impl Fn() -> F,
+) -> anyhow::Result<(f64, f64, f64)> {
     for _ in 0..200 {
         call().await?;
     }

@@ -4,7 +4,7 @@ use crate::client::{Target, catalogue};
 use anyhow::ensure;
 use async_trait::async_trait;
 use fleetscan_backends::embedded::EmbeddedStore;
-use fleetscan_proto::{Account, AccountId, Grants, Store, StoreError, SystemClock, catalogue::FieldPath, redact};
+use fleetscan_proto::{Account, AccountId, Grants, Store, StoreError, SystemClock, catalogue::FieldPath};
 use fleetscan_worker::{
     Hub, HubOptions, StatsCell,
     account::{Accounts, Visit},
@@ -39,15 +39,30 @@ pub struct Engine {
 impl Engine {
     pub async fn new(target: Target<'_>) -> anyhow::Result<Engine> {
         let account = target.account()?;
-        let options = HubOptions { endpoint: Some(target.endpoint.into()), credentials: Some((target.hub.0.into(), target.hub.1.into())), ..HubOptions::default() };
+        let options = HubOptions {
+            endpoint: Some(target.endpoint.into()),
+            credentials: Some((target.hub.0.into(), target.hub.1.into())),
+            ..HubOptions::default()
+        };
         let hub = Arc::new(Hub::connect(options).await?);
         let folder = tempfile::tempdir()?;
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path())?);
         let (clock, stats) = (Arc::new(SystemClock), Arc::new(StatsCell::default()));
         let id = account.id.clone();
-        let sessions = Arc::new(Sessions::new(Arc::clone(&hub), Arc::new(One(account)), Arc::clone(&store), clock.clone(), Arc::clone(&stats), "Bench".into(), None));
+        let sessions = Arc::new(Sessions::new(
+            Arc::clone(&hub),
+            Arc::new(One(account)),
+            Arc::clone(&store),
+            clock.clone(),
+            Arc::clone(&stats),
+            "Bench".into(),
+            None,
+        ));
         let catalogue = Arc::new(catalogue()?);
-        let items = catalogue.operation(target.service, target.operation).map(|o| o.emits[0].items.clone()).ok_or_else(|| anyhow::anyhow!("operation"))?;
+        let items = catalogue
+            .operation(target.service, target.operation)
+            .map(|o| o.emits[0].items.clone())
+            .ok_or_else(|| anyhow::anyhow!("operation"))?;
         let caller = Caller {
             http: hub.http().clone(),
             gate: Gate::new(catalogue),
@@ -59,7 +74,16 @@ impl Engine {
         };
         let visit = Arc::new(Accounts::new(1.0, sessions)).enter(store.as_ref(), &id).await?;
         let params = Map::from_iter([("MaxItems".to_owned(), Value::from(50))]);
-        Ok(Engine { caller, visit, budget: Budget::new(10, 10, false), params, service: target.service.into(), operation: target.operation.into(), items, _folder: folder })
+        Ok(Engine {
+            caller,
+            visit,
+            budget: Budget::new(10, 10, false),
+            params,
+            service: target.service.into(),
+            operation: target.operation.into(),
+            items,
+            _folder: folder,
+        })
     }
 
     pub async fn call(&self) -> anyhow::Result<()> {
@@ -72,8 +96,7 @@ impl Engine {
             paged: false,
             budget: &self.budget,
         };
-        let mut value = self.caller.call(call).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
-        redact::external_ids(&mut value);
+        let value = self.caller.call(call).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;
         ensure!(!self.items.items(&value).is_empty(), "no items");
         Ok(())
     }

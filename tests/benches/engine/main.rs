@@ -24,10 +24,8 @@ const ROUNDS: usize = 5;
 const SECONDS: u64 = 4;
 
 /// What is called: an id for the table, the catalogue's service and operation, and who can call it.
-const CALLS: [(&str, &str, &str, &[&str]); 2] = [
-    ("json", "lambda", "ListFunctions", &["bare", "engine"]),
-    ("xml", "iam", "ListRoles", &["bare", "engine", "sdk"]),
-];
+const CALLS: [(&str, &str, &str, &[&str]); 2] =
+    [("json", "lambda", "ListFunctions", &["bare", "engine"]), ("xml", "iam", "ListRoles", &["bare", "engine", "sdk"])];
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -47,7 +45,14 @@ fn main() -> anyhow::Result<()> {
 /// The simulator's process: no limits, no latency, fifty items in each list.
 async fn simulate() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let config = Config { accounts: 1, limits: Limits::Off, world: WorldKind::Uniform { items: 50, regions: 1 }, holes: false, verify_signatures: false, ..Config::default() };
+    let config = Config {
+        accounts: 1,
+        limits: Limits::Off,
+        world: WorldKind::Uniform { items: 50, regions: 1 },
+        holes: false,
+        verify_signatures: false,
+        ..Config::default()
+    };
     let simulator = Simulator::start(config, listener).await?;
     let folder = tempfile::tempdir()?;
     let accounts = folder.path().join("accounts.toml");
@@ -70,7 +75,12 @@ fn pinned(core: usize) -> anyhow::Result<Command> {
 }
 
 fn compare() -> anyhow::Result<()> {
-    let mut simulator = pinned(1)?.arg("simulate").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("taskset (util-linux) is needed")?;
+    let mut simulator = pinned(1)?
+        .arg("simulate")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("taskset (util-linux) is needed")?;
     let stdout = simulator.stdout.take().context("piped")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
@@ -99,7 +109,9 @@ fn measure(target: &[&str]) -> anyhow::Result<Vec<Sample>> {
                 }
                 let text = String::from_utf8(output.stdout)?;
                 let mut figures = text.split_whitespace().map(str::parse::<f64>);
-                let (Some(Ok(rate)), Some(Ok(cpu))) = (figures.next(), figures.next()) else { bail!("{way} {id}: {text}") };
+                let (Some(Ok(rate)), Some(Ok(cpu))) = (figures.next(), figures.next()) else {
+                    bail!("{way} {id}: {text}")
+                };
                 samples.push(Sample { call: id, way: (*way).to_owned(), rate, cpu });
                 writeln!(std::io::stderr(), "round {}: {id} {way}: {rate:.0} calls/s", round + 1)?;
             }
