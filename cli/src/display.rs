@@ -98,7 +98,9 @@ impl Pace {
             grouped(stats.cells_in_flight),
             grouped(stats.records),
         );
-        if progress.breaker_open {
+        if progress.phase == Phase::Finalising {
+            speed = format!("{} resources", grouped(stats.records));
+        } else if progress.breaker_open {
             speed.push_str(" · many accounts deny us at once: none is marked revoked");
         } else if progress.suspects > 0 {
             speed.push_str(&format!(" · {} denied, waiting to be confirmed", grouped(progress.suspects)));

@@ -1,10 +1,10 @@
 use crate::failure::Failure;
-use fleetscan_proto::{Manifest, ResultPaths, ScanId, Sink};
+use fleetscan_proto::{Manifest, ResultPaths, ScanId, Sink, SinkError};
 use std::{path::PathBuf, sync::Arc};
 
 /// The root of results, as it was named and as it is opened.
 pub struct Out {
-    /// As a URL or an absolute path, the same from whatever folder the command is run.
+    /// An absolute path or a URL, the same from whatever folder the command is run.
     pub name: String,
     pub sink: Arc<dyn Sink>,
     /// The folder, where it is one of this machine.
@@ -12,27 +12,35 @@ pub struct Out {
 }
 
 impl Out {
+    /// Opens a place to write to; a folder that is not there is made.
     pub fn open(text: &str) -> Result<Self, Failure> {
-        let folder = match text.split_once("://") {
-            None => Some(PathBuf::from(text)),
-            Some(("file", path)) => Some(PathBuf::from(path)),
-            Some(_) => None,
-        };
-        let folder = folder.map(std::path::absolute).transpose().map_err(|e| Failure::usage(format!("{text}: {e}")))?;
-        let name = folder.as_ref().map_or_else(|| text.to_owned(), |path| path.display().to_string());
-        let sink = fleetscan_worker::sink::open(&name).map_err(Failure::usage)?;
-        Ok(Self { name, sink, folder })
+        Self::opened(text, fleetscan_worker::sink::open)
     }
 
-    /// Opens results to read them: a folder that is not there is not made.
+    /// Opens results to read them; nothing is made.
     pub fn open_existing(text: &str) -> Result<Self, Failure> {
         let path = text.strip_prefix("file://").unwrap_or(text);
-        if !path.contains("://") && !std::path::Path::new(path).is_dir() {
+        if !path.contains("://") && !std::path::Path::new(path).exists() {
             return Err(Failure::usage(format!(
                 "there are no results in {path}: name their place with --out, or run `fleetscan demo` or `fleetscan scan`"
             )));
         }
-        Self::open(text)
+        Self::opened(text, fleetscan_worker::sink::open_to_read)
+    }
+
+    fn opened(text: &str, open: impl Fn(&str) -> Result<Arc<dyn Sink>, SinkError>) -> Result<Self, Failure> {
+        let is_url = text.contains("://");
+        let url = match is_url || text.is_empty() {
+            true => text.to_owned(),
+            false => {
+                std::path::absolute(text).map_err(|e| Failure::usage(format!("{text}: {e}")))?.display().to_string()
+            }
+        };
+        let sink = open(&url).map_err(Failure::usage)?;
+        // One name for one place, whether it was given as a path or as a URL.
+        let name = sink.locate("").trim_end_matches('/').to_owned();
+        let folder = (!name.contains("://")).then(|| PathBuf::from(&name));
+        Ok(Self { name, sink, folder })
     }
 
     /// Writes a file and removes it, so that a scan does not begin what it could not keep.
