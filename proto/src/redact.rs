@@ -71,7 +71,7 @@ pub fn may_hold_external_ids(bytes: &[u8]) -> bool {
 fn hidden_by_percent(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'%', bytes).any(|at| match bytes.get(at + 1..at + 3) {
         Some([b'4' | b'6', low]) => low.is_ascii_hexdigit() && *low != b'0',
-        Some([b'5' | b'7', low]) => (b'0'..=b'9').contains(low) || matches!(low, b'a' | b'A'),
+        Some([b'5' | b'7', low]) => low.is_ascii_digit() || matches!(low, b'a' | b'A'),
         _ => false,
     })
 }

@@ -34,9 +34,8 @@ pub async fn probe(
 ) -> Result<Result<Probe, ProbeFailure>, NotNow> {
     let budget = Budget::new(10, 40, false);
     let prober = Prober { caller, context, budget };
-    match prober.identity(account).await? {
-        Err(failure) => return Ok(Err(failure)),
-        Ok(()) => {}
+    if let Err(failure) = prober.identity(account).await? {
+        return Ok(Err(failure));
     }
     let (mut regions, source) = prober.regions(account).await?;
     regions.sort();

@@ -21,7 +21,7 @@ pub struct Bare {
     service: String,
     operation: String,
     url: String,
-    body: &'static str,
+    body: String,
 }
 
 impl Bare {
@@ -32,8 +32,10 @@ impl Bare {
             .build();
         let credentials = crate::sdk::session(target).await?;
         let (url, body) = match target.service {
-            "lambda" => (format!("{}/2015-03-31/functions?MaxItems=50", target.endpoint), ""),
-            _ => (format!("{}/", target.endpoint), "Action=ListRoles&Version=2010-05-08&MaxItems=50"),
+            "lambda" => (format!("{}/2015-03-31/functions?MaxItems=50", target.endpoint), String::new()),
+            _ => {
+                (format!("{}/", target.endpoint), format!("Action={}&Version=2010-05-08&MaxItems=50", target.operation))
+            }
         };
         Ok(Bare {
             connector,
@@ -67,7 +69,7 @@ impl Bare {
         if let Some((name, value)) = headers {
             builder = builder.header(name, value);
         }
-        let mut request = builder.body(SdkBody::from(self.body))?;
+        let mut request = builder.body(SdkBody::from(self.body.as_str()))?;
         instructions.apply_to_request_http1x(&mut request);
         let response =
             self.connector.call(HttpRequest::try_from(request)?).await.map_err(|e| anyhow::anyhow!("{e:?}"))?;

@@ -8,6 +8,7 @@ use aws_smithy_http_client::{Builder, tls};
 
 pub struct Sdk {
     client: aws_sdk_iam::Client,
+    roles: bool,
 }
 
 async fn config(target: Target<'_>, credentials: Credentials) -> aws_config::SdkConfig {
@@ -42,12 +43,18 @@ pub async fn session(target: Target<'_>) -> anyhow::Result<Credentials> {
 impl Sdk {
     pub async fn new(target: Target<'_>) -> anyhow::Result<Sdk> {
         let credentials = session(target).await?;
-        Ok(Sdk { client: aws_sdk_iam::Client::new(&config(target, credentials).await) })
+        Ok(Sdk {
+            client: aws_sdk_iam::Client::new(&config(target, credentials).await),
+            roles: target.operation == "ListRoles",
+        })
     }
 
     pub async fn call(&self) -> anyhow::Result<()> {
-        let output = self.client.list_roles().max_items(50).send().await?;
-        ensure!(!output.roles.is_empty(), "no roles");
+        let found = match self.roles {
+            true => self.client.list_roles().max_items(50).send().await?.roles.len(),
+            false => self.client.list_users().max_items(50).send().await?.users.len(),
+        };
+        ensure!(found > 0, "no items");
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Element, XmlError> {
 
 fn element(start: &quick_xml::events::BytesStart<'_>) -> Result<Element, XmlError> {
     let local = |name: &str| name.rsplit(':').next().unwrap_or(name).to_owned();
-    let mut element = Element { name: local(&start.name().as_ref()), ..Element::default() };
+    let mut element = Element { name: local(start.name().as_ref()), ..Element::default() };
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|e| XmlError(e.to_string()))?;
         // The one attribute that AWS uses as data: the type of an S3 grantee.
