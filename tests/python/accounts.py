@@ -1,6 +1,7 @@
 """Customers' accounts in moto: sessions, and the accounts file that scans them."""
 
 import boto3
+import simulated
 
 ROLE = "SecurityV0ReadOnly"
 EXTERNAL_ID = "planted-external-id-0123456789"
@@ -14,7 +15,9 @@ def session(url, account, region="us-east-1"):
     """A boto3 session of the account's role."""
     hub = boto3.client("sts", endpoint_url=url, region_name="us-east-1", aws_access_key_id="AKIAHUB", aws_secret_access_key="hub")
     given = hub.assume_role(RoleArn=f"arn:aws:iam::{account}:role/{ROLE}", RoleSessionName="seed", ExternalId=EXTERNAL_ID)["Credentials"]
-    return boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=region)
+    its = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=region)
+    its.events.register("before-sign.s3-control", simulated.keep_to_the_host)
+    return its
 
 
 def write_file(path, accounts):

@@ -56,6 +56,16 @@ def _ec2(c):
         "AWS::EC2::EIP": ids("describe_addresses", "Addresses", "AllocationId"),
         "AWS::EC2::KeyPair": ids("describe_key_pairs", "KeyPairs", "KeyPairId"),
         "AWS::EC2::LaunchTemplate": ids("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+        "AWS::EC2::SecurityGroupRule": ids("describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
+        "AWS::EC2::NatGateway": ids("describe_nat_gateways", "NatGateways", "NatGatewayId"),
+        "AWS::EC2::VPCEndpoint": ids("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+        "AWS::EC2::VPCPeeringConnection": ids("describe_vpc_peering_connections", "VpcPeeringConnections", "VpcPeeringConnectionId"),
+        "AWS::EC2::TransitGateway": ids("describe_transit_gateways", "TransitGateways", "TransitGatewayId"),
+        "AWS::EC2::TransitGatewayAttachment": ids(
+            "describe_transit_gateway_attachments", "TransitGatewayAttachments", "TransitGatewayAttachmentId"
+        ),
+        "AWS::EC2::PrefixList": ids("describe_managed_prefix_lists", "PrefixLists", "PrefixListId"),
+        "AWS::EC2::FlowLog": ids("describe_flow_logs", "FlowLogs", "FlowLogId"),
     }
 
 
@@ -82,9 +92,12 @@ def _regional(session, region):
     }
 
 
-def everything(session, regions):
+def everything(session, account, regions):
     """{(region, type): sorted ids}"""
     found = _iam(session.client("iam"))
+    control = session.client("s3control", region_name="us-east-1")
+    assert control.get_public_access_block(AccountId=account)["PublicAccessBlockConfiguration"]
+    found["global", "AWS::S3::AccountPublicAccessBlock"] = [account]
     for bucket in session.client("s3").list_buckets()["Buckets"]:
         location = session.client("s3").get_bucket_location(Bucket=bucket["Name"])["LocationConstraint"] or "us-east-1"
         found.setdefault((location, "AWS::S3::Bucket"), []).append(bucket["Name"])

@@ -60,6 +60,12 @@ def s3(session, n):
             client.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 
+def s3control(session, account, n):
+    client = session.client("s3control", region_name="us-east-1")
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": bool(n % 2), "RestrictPublicBuckets": False}
+    client.put_public_access_block(AccountId=account, PublicAccessBlockConfiguration=block)
+
+
 def regional(session, region, role, n):
     def client(service):
         return session.client(service, region_name=region)
@@ -100,22 +106,39 @@ def regional(session, region, role, n):
 def ec2(client, n):
     vpc = client.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = client.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
-    client.create_security_group(GroupName="open", Description="open", VpcId=vpc)
+    group = client.create_security_group(GroupName="open", Description="open", VpcId=vpc)["GroupId"]
+    world = {"IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "all"}], "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
+    client.authorize_security_group_ingress(GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **world}])
     image = "ami-12345678"
     instance = client.run_instances(ImageId=image, MinCount=n % 3 + 1, MaxCount=n % 3 + 1, SubnetId=subnet, UserData=SECRET,
                                     TagSpecifications=[{"ResourceType": "instance", "Tags": TAGS}])["Instances"][0]["InstanceId"]
     volume = client.create_volume(AvailabilityZone=client.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"], Size=8)["VolumeId"]
-    client.create_snapshot(VolumeId=volume)
+    snapshot = client.create_snapshot(VolumeId=volume)["SnapshotId"]
+    client.modify_snapshot_attribute(SnapshotId=snapshot, Attribute="createVolumePermission", OperationType="add", GroupNames=["all"])
     client.create_image(InstanceId=instance, Name="image")
     client.create_key_pair(KeyName="key")
-    client.allocate_address(Domain="vpc")
+    address = client.allocate_address(Domain="vpc")["AllocationId"]
     client.create_internet_gateway()
+    network(client, vpc, subnet, address)
     client.create_launch_template(LaunchTemplateName="template", LaunchTemplateData={"ImageId": image, "UserData": base64.b64encode(SECRET.encode()).decode()})
 
 
-def account(session, n, regions):
+def network(client, vpc, subnet, address):
+    client.create_nat_gateway(SubnetId=subnet, AllocationId=address)
+    client.create_vpc_endpoint(VpcId=vpc, ServiceName=f"com.amazonaws.{client.meta.region_name}.s3")
+    other = client.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    client.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=other)
+    gateway = client.create_transit_gateway(Description="between them")["TransitGateway"]["TransitGatewayId"]
+    client.create_transit_gateway_vpc_attachment(TransitGatewayId=gateway, VpcId=vpc, SubnetIds=[subnet])
+    client.create_managed_prefix_list(PrefixListName="offices", MaxEntries=2, AddressFamily="IPv4")
+    client.create_flow_logs(ResourceIds=[vpc], ResourceType="VPC", TrafficType="ALL", LogDestinationType="cloud-watch-logs",
+                            LogGroupName="flows", DeliverLogsPermissionArn="arn:aws:iam::123456789012:role/flows")
+
+
+def account(session, account, n, regions):
     """Resources of every service, in these regions."""
     role = iam(session.client("iam"), n)
     s3(session, n)
+    s3control(session, account, n)
     for region in regions:
         regional(session, region, role, n)

@@ -20,7 +20,7 @@ ACCOUNTS = [accounts.number(n) for n in range(20)]
 def world(moto):
     """Twenty accounts, filled."""
     for n, account in enumerate(ACCOUNTS):
-        seed.account(accounts.session(moto, account), n, REGIONS)
+        seed.account(accounts.session(moto, account), account, n, REGIONS)
     return moto
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_missing_invented_or_from_another_account(world, undisturbed)
     for record in scan.records():
         found.setdefault(record["account"], {}).setdefault((record["region"], record["type"]), []).append(record["id"])
     for account in ACCOUNTS:
-        expected = listing.everything(accounts.session(world, account), REGIONS)
+        expected = listing.everything(accounts.session(world, account), account, REGIONS)
         kinds = {kind for _, kind in expected}
         mine = {key: sorted(ids) for key, ids in found[account].items() if key[1] in kinds}
         assert mine == expected, f"account {account}"
@@ -86,6 +86,12 @@ def test_properties_are_those_that_boto3_parses(world, undisturbed):
         ("AWS::EC2::Volume", ec2.describe_volumes()["Volumes"], "VolumeId"),
         ("AWS::EC2::RouteTable", ec2.describe_route_tables()["RouteTables"], "RouteTableId"),
         ("AWS::EC2::NetworkInterface", ec2.describe_network_interfaces()["NetworkInterfaces"], "NetworkInterfaceId"),
+        ("AWS::EC2::SecurityGroupRule", ec2.describe_security_group_rules()["SecurityGroupRules"], "SecurityGroupRuleId"),
+        ("AWS::EC2::NatGateway", ec2.describe_nat_gateways()["NatGateways"], "NatGatewayId"),
+        ("AWS::EC2::VPCPeeringConnection", ec2.describe_vpc_peering_connections()["VpcPeeringConnections"], "VpcPeeringConnectionId"),
+        ("AWS::EC2::TransitGateway", ec2.describe_transit_gateways()["TransitGateways"], "TransitGatewayId"),
+        ("AWS::EC2::FlowLog", ec2.describe_flow_logs()["FlowLogs"], "FlowLogId"),
+        ("AWS::EC2::Snapshot", ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"], "SnapshotId"),
         ("AWS::IAM::User", iam.get_account_authorization_details(Filter=["User"])["UserDetailList"], "Arn"),
         ("AWS::IAM::Group", iam.get_account_authorization_details(Filter=["Group"])["GroupDetailList"], "Arn"),
         ("AWS::Lambda::Function", lambdas.list_functions()["Functions"], "FunctionArn"),
