@@ -84,7 +84,7 @@ fn tell(args: &DemoArgs, summary: &Summary, verdict: &Verdict, terminal: Termina
     } else {
         write!(stdout, "{}", summary.text(terminal))?;
         writeln!(stdout, "\n{}", verdict.text(terminal))?;
-        writeln!(stdout, "  Your own accounts: fleetscan scan --accounts accounts.toml (README.md shows the file)")?;
+        writeln!(stdout, "  Your own accounts next: fleetscan scan --accounts FILE (see README.md)")?;
     }
     Ok(exit)
 }

@@ -1,7 +1,7 @@
 //! Progress on stderr: drawn in place on a terminal, a plain line every few seconds elsewhere.
 
 use crate::{
-    numbers::{grouped, rate, time},
+    numbers::{grouped, many, rate, time},
     terminal::Terminal,
 };
 use fleetscan_coordinator::{Phase, Progress};
@@ -77,34 +77,36 @@ impl Pace {
         let (done, expected) = (progress.done_cells(), progress.expected_cells.max(progress.counts.cells));
         let about = if expected == progress.counts.cells { "" } else { "about " };
         let planned = progress.counts.accounts.get(&fleetscan_proto::ScanAccountState::Planned).copied().unwrap_or(0);
-        let mut cells = format!(
-            "{} of {about}{} cells · {} of {} accounts probed · {}",
-            grouped(done),
-            grouped(expected),
-            grouped(planned),
-            grouped(progress.accounts),
-            time(self.started.elapsed()),
-        );
-        if progress.phase == Phase::Finalising {
-            cells = format!("{} cells · checking results, writing ledger and manifest", grouped(done));
-        } else if let Some(left) = self.left(done, expected) {
-            cells.push_str(&format!(" · about {} left", time(left)));
-        }
-        let mut speed = format!(
-            "{} calls/s · {} throttled · {} calls and {} cells under way · {} resources",
+        let cells = match progress.phase {
+            Phase::Reading => {
+                let left = self.left(done, expected).map(|left| format!(" · about {} left", time(left)));
+                format!(
+                    "{} of {about}{} cells{} · {} of {} accounts · {}",
+                    grouped(done),
+                    grouped(expected),
+                    left.unwrap_or_default(),
+                    grouped(planned),
+                    grouped(progress.accounts),
+                    time(self.started.elapsed()),
+                )
+            }
+            _ => format!("{} cells · checking results, writing ledger and manifest", grouped(done)),
+        };
+        let under_way = match progress.suspects {
+            _ if progress.phase == Phase::Finalising => String::new(),
+            _ if progress.breaker_open => " · many accounts deny us at once: none is marked revoked".to_owned(),
+            0 => {
+                let (calls, cells) = (grouped(stats.calls_in_flight), grouped(stats.cells_in_flight));
+                format!(" · under way: {calls} calls, {cells} cells")
+            }
+            suspects => format!(" · {} denied, to be confirmed", many(suspects, "account")),
+        };
+        let speed = format!(
+            "{} calls/s · {} throttled · {} resources{under_way}",
             grouped(self.calls_a_second()),
             grouped(stats.throttled),
-            grouped(stats.calls_in_flight),
-            grouped(stats.cells_in_flight),
             grouped(stats.records),
         );
-        if progress.phase == Phase::Finalising {
-            speed = format!("{} resources", grouped(stats.records));
-        } else if progress.breaker_open {
-            speed.push_str(" · many accounts deny us at once: none is marked revoked");
-        } else if progress.suspects > 0 {
-            speed.push_str(&format!(" · {} denied, waiting to be confirmed", grouped(progress.suspects)));
-        }
         Picture { cells, speed }
     }
 
@@ -159,7 +161,7 @@ struct Drawing;
 impl Drawing {
     fn begin() -> Self {
         let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(8));
-        if let Ok(style) = ProgressStyle::with_template("{bar:30.green/dim} {wide_msg}\n{prefix}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:20.green/dim} {wide_msg}\n{prefix}") {
             bar.set_style(style.progress_chars("━━╌"));
         }
         if let Ok(mut drawn) = DRAWN.lock() {

@@ -93,7 +93,7 @@ impl Machine {
         let spec = &opened.spec;
         let what = format!("{}, {}", many(spec.accounts, "account"), many(spec.services.len() as u64, "service"));
         let begun = match opened.resumed {
-            false => format!("Scan {} begins: {what}; results in {}", spec.id, self.out.name),
+            false => format!("Scan {} begins: {what}\nResults in {}", spec.id, self.out.name),
             true => format!(
                 "Scan {} goes on: {what}; {} of {} cells known so far are done",
                 spec.id,

@@ -255,13 +255,13 @@ fn denied_by(by: DeniedBy) -> &'static str {
     }
 }
 
-/// Breaks a text into lines of at most 96 characters, each indented.
+/// Breaks a text into lines of at most 78 characters, each indented.
 pub fn wrapped(text: &str, indent: usize) -> String {
     let indent = " ".repeat(indent);
     let mut lines = vec![indent.clone()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };
-        if line.chars().count() + word.chars().count() >= 96 && line.len() > indent.len() {
+        if line.chars().count() + word.chars().count() >= 78 && line.len() > indent.len() {
             lines.push(format!("{indent}{word}"));
         } else {
             if line.len() > indent.len() {
