@@ -129,7 +129,12 @@ impl Asked<'_> {
             let mut value = body.value();
             let wanted = regions(&value, list, params);
             put(&mut value, &list.path, Value::Array(wanted));
-            return Ok(Page { bytes: (self.write)(&value).into(), headers });
+            // Another list for each set of parameters: no page of it is kept.
+            let bytes = match &self.operation.paging {
+                Some(paging) => self.piece(&value, paging, self.place(paging, key, params, || value.clone())?, key),
+                None => (self.write)(&value).into(),
+            };
+            return Ok(Page { bytes, headers });
         }
         let Some(paging) = &self.operation.paging else {
             if self.json {
@@ -138,22 +143,36 @@ impl Asked<'_> {
             let bytes = body.page((0, 0), || Ok((self.write)(&body.value()).into()))?;
             return Ok(Page { bytes, headers });
         };
+        let place = self.place(paging, key, params, || body.value())?;
+        let bytes = body.page(place, || Ok(self.piece(&body.value(), paging, place, key)))?;
+        Ok(Page { bytes, headers })
+    }
+
+    /// At which item the page begins that is asked for, and how many it has.
+    fn place(
+        &self,
+        paging: &Paging,
+        key: &str,
+        params: &Params,
+        value: impl FnOnce() -> Value,
+    ) -> Result<(usize, usize), Problem> {
         let size = self.size(paging, params)?;
         let token = params.one(&paging.input).filter(|token| !token.is_empty());
-        let start = match (&token, &fixture.token) {
+        let start = match (&token, &self.fixture().token) {
             (None, _) => 0,
-            (Some(token), Some(path)) => self.start_after(token, path, &body.value())?,
+            (Some(token), Some(path)) => self.start_after(token, path, &value())?,
             (Some(token), None) => self.start(token, key)?,
         };
-        let bytes = body.page((start, size), || {
-            let value = body.value();
-            let lists: Vec<&[Value]> = fixture.lists.iter().map(|list| list_at(&value, &list.path)).collect();
-            let total: usize = lists.iter().map(|list| list.len()).sum();
-            let end = total.min(start + size);
-            let token = (end < total).then(|| self.token(end, key, &lists));
-            Ok((self.write)(&self.slice(&value, paging, start..end, token)).into())
-        })?;
-        Ok(Page { bytes, headers })
+        Ok((start, size))
+    }
+
+    /// That page, written.
+    fn piece(&self, value: &Value, paging: &Paging, (start, size): (usize, usize), key: &str) -> Bytes {
+        let lists: Vec<&[Value]> = self.fixture().lists.iter().map(|list| list_at(value, &list.path)).collect();
+        let total: usize = lists.iter().map(|list| list.len()).sum();
+        let end = total.min(start + size);
+        let token = (end < total).then(|| self.token(end, key, &lists));
+        (self.write)(&self.slice(value, paging, start..end, token)).into()
     }
 
     fn size(&self, paging: &Paging, params: &Params) -> Result<usize, Problem> {
