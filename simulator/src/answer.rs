@@ -30,6 +30,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) json: bool,
     /// The region that the call is signed for.
     pub(crate) region: &'a str,
+    /// The service's usual code for an item that is not there.
+    pub(crate) not_found: &'a str,
 }
 
 impl Asked<'_> {
@@ -45,7 +47,7 @@ impl Asked<'_> {
         }
         let key = self.key(params, None)?;
         let Some(kept) = stock.answer(self.operation, &key) else {
-            return Err(Problem::new(Kind::NotFound, "The resource you requested does not exist."));
+            return Err(self.gone());
         };
         self.check_region(kept)?;
         match &kept.answer {
@@ -55,6 +57,14 @@ impl Asked<'_> {
                 Err(Problem::coded(Kind::Absent, code, "There is none."))
             }
         }
+    }
+
+    /// An item that nobody has, in the operation's own word where its service's usual one is not among those it knows.
+    fn gone(&self) -> Problem {
+        let known = &self.operation.absent;
+        let code = known.iter().find(|code| *code == self.not_found).or(known.first());
+        let code = code.map_or(self.not_found, String::as_str);
+        Problem::coded(Kind::NotFound, code, "The resource you requested does not exist.")
     }
 
     /// S3's answer to whoever asks in another region than the bucket's.
@@ -105,19 +115,19 @@ impl Asked<'_> {
         }
         let fixture = self.fixture();
         let mut whole: Option<Value> = None;
-        let mut found: Vec<Vec<Value>> = vec![Vec::new(); fixture.lists.len()];
+        let mut found: Vec<Vec<Value>> = vec![Vec::new(); fixture.paged.len()];
         for element in &elements {
             let key = self.key(params, Some((param, element)))?;
             let Some(Kept { answer: Answer::Body(body), .. }) = stock.answer(self.operation, &key) else { continue };
             let value = body.value();
-            for (list, all) in fixture.lists.iter().zip(&mut found) {
-                all.extend_from_slice(list_at(&value, &list.path));
+            for (path, all) in fixture.paged.iter().zip(&mut found) {
+                all.extend_from_slice(list_at(&value, path));
             }
             whole.get_or_insert(value);
         }
         let mut whole = whole.unwrap_or_else(|| Value::Object(Map::new()));
-        for (list, all) in fixture.lists.iter().zip(found) {
-            put(&mut whole, &list.path, Value::Array(all));
+        for (path, all) in fixture.paged.iter().zip(found) {
+            put(&mut whole, path, Value::Array(all));
         }
         Ok(Page { bytes: (self.write)(&whole).into(), headers: self.headers(&whole) })
     }
@@ -168,7 +178,7 @@ impl Asked<'_> {
 
     /// That page, written.
     fn piece(&self, value: &Value, paging: &Paging, (start, size): (usize, usize), key: &str) -> Bytes {
-        let lists: Vec<&[Value]> = self.fixture().lists.iter().map(|list| list_at(value, &list.path)).collect();
+        let lists: Vec<&[Value]> = self.fixture().paged.iter().map(|path| list_at(value, path)).collect();
         let total: usize = lists.iter().map(|list| list.len()).sum();
         let end = total.min(start + size);
         let token = (end < total).then(|| self.token(end, key, &lists));
@@ -188,14 +198,14 @@ impl Asked<'_> {
 
     /// The value with only those items of its lists, and the paging members.
     fn slice(&self, value: &Value, paging: &Paging, range: Range<usize>, token: Option<String>) -> Value {
-        let lists = &self.fixture().lists;
+        let lists = &self.fixture().paged;
         let mut page = without(value, lists, 0);
         let mut before = 0;
-        for list in lists {
-            let items = list_at(value, &list.path);
+        for path in lists {
+            let items = list_at(value, path);
             let from = range.start.saturating_sub(before).min(items.len());
             let to = range.end.saturating_sub(before).min(items.len());
-            put(&mut page, &list.path, Value::Array(items[from..to].to_vec()));
+            put(&mut page, path, Value::Array(items[from..to].to_vec()));
             before += items.len();
         }
         let at = |path: &FieldPath| crate::fixture::keys(path.as_str());
@@ -228,7 +238,7 @@ impl Asked<'_> {
     /// The item after the one that a token names.
     fn start_after(&self, token: &str, path: &FieldPath, value: &Value) -> Result<usize, Problem> {
         let is = |item: &Value| path.get(item).and_then(Value::as_str) == Some(token);
-        let mut items = self.fixture().lists.iter().flat_map(|list| list_at(value, &list.path));
+        let mut items = self.fixture().paged.iter().flat_map(|path| list_at(value, path));
         items.position(is).map(|at| at + 1).ok_or_else(bad_token)
     }
 
@@ -261,12 +271,12 @@ fn item_at<'v>(lists: &[&'v [Value]], at: usize) -> Option<&'v Value> {
 }
 
 /// A copy without what stands in the lists, so that a page of a long list costs no more than its items.
-fn without(value: &Value, lists: &[ListFixture], depth: usize) -> Value {
+fn without(value: &Value, lists: &[Vec<String>], depth: usize) -> Value {
     let Value::Object(map) = value else { return value.clone() };
     let mut copy = Map::with_capacity(map.len());
     for (name, inner) in map {
-        let leads = lists.iter().filter(|list| list.path.get(depth) == Some(name));
-        let mut leads = leads.map(|list| list.path.len()).peekable();
+        let leads = lists.iter().filter(|path| path.get(depth) == Some(name));
+        let mut leads = leads.map(Vec::len).peekable();
         match leads.peek() {
             None => {
                 copy.insert(name.clone(), inner.clone());

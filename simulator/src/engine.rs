@@ -247,7 +247,8 @@ impl Engine {
             (None, None) => value.to_string().into_bytes(),
         };
         let json = self.writers[target.index].is_none();
-        Asked { operation, fixture, write: &write, json, region: region.name() }.page(stock, params)
+        let not_found = self.words[target.index].code(Kind::NotFound);
+        Asked { operation, fixture, write: &write, json, region: region.name(), not_found }.page(stock, params)
     }
 
     /// The stock of a cell; the slot that is handed back is filled.

@@ -35,6 +35,8 @@ pub(crate) struct OperationFixture {
     /// Members beside the lists.
     pub(crate) answer: Template,
     pub(crate) lists: Vec<ListFixture>,
+    /// Keys that lead to what is paged: to the lists, or to the items where they stand whole in `answer`.
+    pub(crate) paged: Vec<Vec<String>>,
     /// Where a page token is the last item's member (`.`: the item itself) and not opaque.
     pub(crate) token: Option<FieldPath>,
     /// Items a page where the request does not say.
@@ -147,11 +149,20 @@ fn operation_fixture(service: &Service, operation: &Operation, raw: FileOperatio
     Ok(OperationFixture {
         present: raw.present.unwrap_or(1.0),
         answer,
+        paged: paged(operation, &lists),
         lists,
         token: raw.token.map(|path| FieldPath::parse(&path)).transpose().map_err(|e| e.to_string())?,
         page: raw.page.unwrap_or_else(|| page(operation)),
         wire: Wire { root: raw.root, payload: raw.payload, text: raw.text, raw: raw.raw, headers: raw.headers },
     })
+}
+
+/// Keys that lead to what of an answer is paged.
+pub(crate) fn paged(operation: &Operation, lists: &[ListFixture]) -> Vec<Vec<String>> {
+    match lists {
+        [] => operation.emits.iter().filter_map(|emit| keys(emit.items.as_str())).take(1).collect(),
+        lists => lists.iter().map(|list| list.path.clone()).collect(),
+    }
 }
 
 /// Items a page where neither request nor fixture says.

@@ -52,6 +52,8 @@ type Table = BTreeMap<Kind, (String, u16)>;
 struct File {
     protocol: BTreeMap<Protocol0, Table>,
     service: BTreeMap<String, Table>,
+    /// Codes whose status is not that of their kind.
+    status: BTreeMap<String, u16>,
 }
 
 /// [`Protocol`] does not sort.
@@ -75,6 +77,7 @@ impl PartialOrd for Protocol0 {
 pub(crate) struct Words {
     protocol: Protocol,
     table: Table,
+    status: BTreeMap<String, u16>,
 }
 
 impl Words {
@@ -84,20 +87,22 @@ impl Words {
         let words = |protocol: Protocol, service: &str| {
             let mut table = file.protocol.get(&Protocol0(protocol)).cloned().unwrap_or_default();
             table.extend(file.service.get(service).cloned().unwrap_or_default());
-            Words { protocol, table }
+            Words { protocol, table, status: file.status.clone() }
         };
         let known = services.iter().map(|service| words(service.protocol, &service.id));
         Ok(known.chain([words(Protocol::Query, "")]).collect())
     }
 
+    /// The usual code of a kind.
+    pub(crate) fn code(&self, kind: Kind) -> &str {
+        self.table.get(&kind).map_or("InternalFailure", |(code, _)| code)
+    }
+
     /// Status, code and body of an error answer.
     pub(crate) fn dress(&self, problem: &Problem, request_id: &str) -> Dressed {
-        let (code, mut status) =
-            self.table.get(&problem.kind).map_or(("InternalFailure", 500), |(c, s)| (c.as_str(), *s));
-        let code = problem.code.as_deref().unwrap_or(code);
-        if code == "PermanentRedirect" {
-            status = 301;
-        }
+        let code = problem.code.as_deref().unwrap_or(self.code(problem.kind));
+        let usual = || self.table.get(&problem.kind).map_or(500, |(_, status)| *status);
+        let status = self.status.get(code).copied().unwrap_or_else(usual);
         let body = self.body(code, &problem.message, request_id);
         Dressed { status, code: code.to_owned(), body }
     }

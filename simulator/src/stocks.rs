@@ -9,7 +9,7 @@ use std::{
 /// Cells that are kept.
 const CELLS: usize = 2_048;
 /// Bytes that they hold together, roughly; a single cell may hold more.
-const BYTES: usize = 48 << 20;
+const BYTES: usize = 512 << 20;
 
 #[derive(Debug)]
 struct Entry {

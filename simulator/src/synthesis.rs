@@ -3,7 +3,7 @@
 
 use crate::{
     expression::SECRET_MARK,
-    fixture::{ListFixture, OperationFixture, keys, page},
+    fixture::{ListFixture, OperationFixture, keys, page, paged},
     template::Template,
     world::Spread,
     xml::Wire,
@@ -33,6 +33,7 @@ pub(crate) fn operation(service: &Service, operation: &Operation) -> Result<Oper
     Ok(OperationFixture {
         present: if operation.absent.is_empty() { 1.0 } else { 0.5 },
         answer: Template::of(&answer)?,
+        paged: paged(operation, &lists),
         lists,
         token: None,
         page: page(operation),
