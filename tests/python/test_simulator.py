@@ -1,5 +1,6 @@
 """boto3 as a client of the simulator: scanner and simulator read the same catalogue, so somebody else must vouch."""
 
+import collections
 import datetime
 import json
 import math
@@ -20,7 +21,8 @@ OPERATIONS = [
 MIDDLING, SMALL, GIANT = 0, 1, 2
 # Answers of an operation that are compared, an account and region.
 SAMPLE = 25
-PAGE = 7
+# Items of a page where AWS leaves no choice, as its pages of the operations say.
+FIXED_PAGES = {"dynamodb": 10, "sns": 100}
 
 # Codes and HTTP statuses of throttling, denial, expired sessions and regions that are not enabled, service by service:
 # botocore's models and _retry.json, AWS's pages of common errors, and, for the last two, answers that people met.
@@ -66,6 +68,40 @@ CODES = {
     "sns": {**QUERY, "throttled": ("Throttled", 429), "denied": ("AuthorizationError", 403)},
     "ssm": JSON,
 }
+
+# What many items lack, and what AWS's pages of the operations say then.
+ABSENT = {
+    ("dynamodb", "GetResourcePolicy"): ("PolicyNotFoundException", 400),
+    ("iam", "GetAccountPasswordPolicy"): ("NoSuchEntity", 404),
+    ("iam", "GetLoginProfile"): ("NoSuchEntity", 404),
+    ("lambda", "GetLayerVersionPolicy"): ("ResourceNotFoundException", 404),
+    ("lambda", "GetPolicy"): ("ResourceNotFoundException", 404),
+    ("s3", "GetBucketCors"): ("NoSuchCORSConfiguration", 404),
+    ("s3", "GetBucketLifecycleConfiguration"): ("NoSuchLifecycleConfiguration", 404),
+    ("s3", "GetBucketOwnershipControls"): ("OwnershipControlsNotFoundError", 404),
+    ("s3", "GetBucketPolicy"): ("NoSuchBucketPolicy", 404),
+    ("s3", "GetBucketPolicyStatus"): ("NoSuchBucketPolicy", 404),
+    ("s3", "GetBucketReplication"): ("ReplicationConfigurationNotFoundError", 404),
+    ("s3", "GetBucketTagging"): ("NoSuchTagSet", 404),
+    ("s3", "GetBucketWebsite"): ("NoSuchWebsiteConfiguration", 404),
+    ("s3", "GetObjectLockConfiguration"): ("ObjectLockConfigurationNotFoundError", 404),
+    ("s3", "GetPublicAccessBlock"): ("NoSuchPublicAccessBlockConfiguration", 404),
+    ("s3control", "GetAccessPointPolicy"): ("NoSuchAccessPointPolicy", 404),
+}
+
+
+def names_an_item(operation):
+    """Whether it asks for one thing, which may be gone; batches tell of those that are there."""
+    return any(not b.startswith("$") for b in operation.get("with", {}).values()) and "batch" not in operation
+
+
+GONE = [
+    (service, name)
+    for service, name in OPERATIONS
+    if names_an_item(FILES[service].operations[name]) and FILES[service].operations[name].get("absent")
+]
+
+BATCHED = [(service, name) for service, name in OPERATIONS if "batch" in FILES[service].operations[name]]
 
 
 @pytest.fixture(scope="module")
@@ -115,28 +151,44 @@ class Asking:
     def parameters(self, wire):
         return {self.api_names.get(name, name): value for name, value in wire.items()}
 
-    def page_size(self):
-        """The smallest size that makes pages worth counting; None where there is no such parameter."""
-        if not self.pages or "size" not in self.pages:
-            return None
+    def page_size(self, items):
+        """A size that makes three pages of so many items, where AWS allows it."""
+        if "size" not in self.pages:
+            return FIXED_PAGES[self.file.id]
         shape = self.file.inputs(self.model)[self.pages["size"]][1]
-        return max(shape.metadata.get("min", 1), PAGE)
+        return min(max(shape.metadata.get("min", 1), math.ceil(items / 3)), self.pages["max"])
 
-    def ask(self, client, wire):
+    def items(self, value):
+        """How many items an answer has in all its lists."""
+        lists = {check_catalogue.steps(emit["items"])[0] for emit in self.file.emits(self.operation)}
+        return sum(len(value.get(name) or []) for name in lists)
+
+    def ask(self, client, wire, size=None):
         """The whole answer, all pages together, and how many there were."""
         parameters, whole, count = self.parameters(wire), {}, 0
-        if size := self.page_size():
+        if size and "size" in self.pages:
             parameters[self.api_names[self.pages["size"]]] = size
-        while True:
-            page = getattr(client, self.method)(**parameters)
-            page.pop("ResponseMetadata")
+        for page in self.every_page(client, parameters):
             count += 1
-            token = self.take_token(page)
+            assert count < 500, "it never ends"
+            # The paginator reads its token from the page after this.
+            page = {key: value for key, value in page.items() if key != "ResponseMetadata"}
+            self.take_token(page)
             for key, value in page.items():
                 whole[key] = whole[key] + value if isinstance(value, list) and key in whole else value
+        return whole, count
+
+    def every_page(self, client, parameters):
+        """boto3 turns the pages where it knows how to, else the catalogue's tokens do."""
+        if self.pages and client.can_paginate(self.method):
+            yield from client.get_paginator(self.method).paginate(**parameters)
+            return
+        while True:
+            page = getattr(client, self.method)(**parameters)
+            token = self.take_token(dict(page))
+            yield page
             if not token:
-                return whole, count
-            assert count < 500, "it never ends"
+                return
             parameters[self.api_names[self.pages["in"]]] = token
 
     def take_token(self, page):
@@ -162,21 +214,13 @@ def differences(meant, parsed, where=""):
         return [d for key in keys for d in differences(meant.get(key), parsed.get(key), f"{where}.{key}")]
     if isinstance(meant, list) and isinstance(parsed, list) and len(meant) == len(parsed):
         return [d for n, pair in enumerate(zip(meant, parsed)) for d in differences(*pair, f"{where}[{n}]")]
-    return [] if meant == parsed else [(where, meant, parsed)]
+    # To Python, true is 1 and 1 is 1.0; to those who read the answer they differ.
+    same = meant == parsed and (type(meant) is type(parsed) or isinstance(parsed, float))
+    return [] if same else [(where, meant, parsed)]
 
 
 def filled(value):
     return value not in (None, "", [], {})
-
-
-def pages_expected(asking, whole):
-    """How many pages an answer has; None where it has several lists, or AWS chooses the size."""
-    emits = asking.file.emits(asking.operation)
-    size = asking.page_size()
-    if size is None or len(emits) > 1:
-        return None
-    items = whole.get(check_catalogue.steps(emits[0]["items"])[0]) or []
-    return max(1, math.ceil(len(items) / size))
 
 
 @pytest.mark.parametrize("service, name", OPERATIONS)
@@ -187,14 +231,15 @@ def test_boto3_reads_what_the_simulator_means(aws, service, name):
         for account, answer in meant(aws, place, service, name):
             client = aws.client(account, service, answer["region"])
             if answer["error"]:
-                with pytest.raises(botocore.exceptions.ClientError) as raised:
-                    asking.ask(client, answer["params"])
-                assert raised.value.response["Error"]["Code"] == answer["error"]
+                found, kind, _ = raised(asking, client, answer["params"])
+                assert found[0] == answer["error"]
+                assert (found[1], kind) == modelled(asking, found[0])
                 continue
-            whole, pages = asking.ask(client, answer["params"])
+            items = asking.items(answer["value"]) if asking.pages else 0
+            size = asking.page_size(items) if asking.pages else None
+            whole, pages = asking.ask(client, answer["params"], size)
             assert differences(answer["value"], whole) == [], answer["params"]
-            expected = pages_expected(asking, whole)
-            assert expected is None or pages == expected
+            assert pages == (max(1, math.ceil(items / size)) if size else 1), (items, size)
             compared += any(filled(value) for value in whole.values())
     assert compared, "nothing of it is planted"
 
@@ -216,6 +261,57 @@ def raised(asking, client, wire):
         found = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
         return found, type(error).__name__, error.response["Error"]["Message"]
     return None
+
+
+@pytest.mark.parametrize("service, name", BATCHED)
+def test_many_things_asked_for_at_once_are_answered_at_once(aws, service, name):
+    asking, widest = Asking(service, name), 0
+    batch = asking.operation["batch"]
+    # Answers of one region that differ in nothing but the batched parameter.
+    alike = collections.defaultdict(list)
+    for account, answer in meant(aws, GIANT, service, name):
+        others = {key: value for key, value in answer["params"].items() if key != batch["param"]}
+        alike[json.dumps([answer["region"], others])].append(answer)
+    for together in alike.values():
+        together = together[: batch["max"]]
+        asked = {**together[0]["params"], batch["param"]: [one for a in together for one in a["params"][batch["param"]]]}
+        whole, _ = asking.ask(aws.client(account, service, together[0]["region"]), asked)
+        for key in {check_catalogue.steps(emit["items"])[0] for emit in asking.file.emits(asking.operation)}:
+            assert differences([item for a in together for item in a["value"].get(key, [])], whole[key]) == []
+        widest = max(widest, len(together))
+    assert widest > 1, "nothing that could be asked for together"
+
+
+def modelled(asking, code):
+    """An error's HTTP status and its class in boto3: as AWS's model says, else as its kind of API has it."""
+    for shape in asking.file.model.error_shapes:
+        error = shape.metadata.get("error", {})
+        if error.get("code", shape.name) == code:
+            return error.get("httpStatusCode", 400), shape.name
+    return 404 if asking.file.protocol == "rest-xml" else 400, "ClientError"
+
+
+@pytest.mark.parametrize("service, name", ABSENT)
+def test_what_is_not_set_is_an_error_with_a_name_of_its_own(aws, service, name):
+    asking = Asking(service, name)
+    for place in (GIANT, MIDDLING, SMALL):
+        for account, answer in meant(aws, place, service, name):
+            if answer["error"]:
+                found, _, _ = raised(asking, aws.client(account, service, answer["region"]), answer["params"])
+                assert found == ABSENT[service, name]
+                return
+    pytest.fail("nothing of it is planted")
+
+
+@pytest.mark.parametrize("service, name", GONE)
+def test_what_was_deleted_in_the_meantime_is_an_error_that_the_catalogue_knows(aws, service, name):
+    asking = Asking(service, name)
+    account, region, wire = some_call(aws, service, name)
+    items = [p for p, b in asking.operation["with"].items() if not b.startswith("$") and isinstance(wire[p], str)]
+    assert items
+    found, kind, _ = raised(asking, aws.client(account, service, region), {**wire, **{p: f"{wire[p]}-gone" for p in items}})
+    assert found[0] in asking.operation["absent"]
+    assert (found[1], kind) == modelled(asking, found[0])
 
 
 @pytest.mark.parametrize("service, name", OPERATIONS)
@@ -260,9 +356,7 @@ def test_a_bucket_that_is_empty_throttles_in_the_services_words(slow_aws, servic
     assert throttled, "twelve calls at once, and no throttle"
     code = CODES[service]["throttled"]
     assert {found for found, _, _ in throttled} == {code}
-    shapes = FILES[service].model.error_shapes
-    modelled = {shape.metadata.get("error", {}).get("code", shape.name): shape.name for shape in shapes}
-    assert {kind for _, kind, _ in throttled} == {modelled.get(code[0], "ClientError")}
+    assert {kind for _, kind, _ in throttled} == {modelled(asking, code[0])[1]}
 
 
 @pytest.mark.parametrize("service", CODES)
@@ -315,9 +409,9 @@ def test_sts_knows_whose_a_session_is(aws):
 def test_a_difference_is_seen():
     """What every comparison above rests on."""
     then = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
-    whole = {"A": [{"At": then.timestamp(), "Doc": "%7B%22a%22%3A1%7D", "On": False}], "None": []}
-    read = {"A": [{"At": then, "Doc": {"a": 1}, "On": False}]}
+    whole = {"A": [{"At": then.timestamp(), "Doc": "%7B%22a%22%3A1%7D", "On": False, "N": 1}], "None": []}
+    read = {"A": [{"At": then, "Doc": {"a": 1}, "On": False, "N": 1}]}
     assert differences(whole, read) == []
-    for change in ({"At": then.replace(year=2025)}, {"Doc": {"a": 2}}, {"On": True}, {"On": None}, {"More": 1}):
+    for change in ({"At": then.replace(year=2025)}, {"Doc": {"a": 2}}, {"On": True}, {"On": None}, {"On": 0}, {"N": True}, {"N": "1"}, {"More": 1}):
         assert differences(whole, {"A": [{**read["A"][0], **change}]}), change
     assert differences(whole, {"A": []}) and differences(whole, {}) and differences(whole, {**read, "B": "x"})
