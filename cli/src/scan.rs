@@ -11,7 +11,7 @@ use crate::{
     summary::shell_word,
     terminal::Terminal,
 };
-use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest};
+use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest, distance};
 use fleetscan_proto::{KNOWN_REGIONS, catalogue::Catalogue, is_region_shaped};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig, policy};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
@@ -166,21 +166,6 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> Option<String> {
         format!("there are {listed}")
     };
     Some(format!("--{what}s: there is no {what} {name:?}; {hint}"))
-}
-
-/// How many letters must be inserted, removed or replaced to make one word the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod nearest;
 #[cfg(test)]
 mod tests;
 
+pub use nearest::distance;
+
 use entry::{Entries, KEYS};
 use findings::Findings;
 use fleetscan_proto::Account;

@@ -27,7 +27,7 @@ mod scan;
 mod standing;
 mod suspects;
 
-pub use accounts_file::{AccountsFile, Problem};
+pub use accounts_file::{AccountsFile, Problem, distance};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger};
 pub use options::ScanOptions;

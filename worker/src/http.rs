@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(25);
 /// From the first byte sent to the last one read; below the margin at which sessions are refreshed.
-const CALL_TIMEOUT: Duration = Duration::from_secs(40);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A call that got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ use crate::{
     call::{Budget, Call, CallError, Caller},
     hub::STS_REGION,
     session::SessionError,
+    wire::{next_token, page_params},
 };
 use fleetscan_proto::{
     Account, DEFAULT_REGIONS, Outcome, Probe, ProbeFailure, RegionSource,
@@ -141,15 +142,7 @@ impl Prober<'_> {
         let mut regions = Vec::new();
         let mut token: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let mut params = spec.input.clone();
-            if let Some(paging) = &spec.paging {
-                if let Some((name, size)) = &paging.size {
-                    params.insert(name.clone(), Value::from(*size));
-                }
-                if let Some(token) = &token {
-                    params.insert(paging.input.clone(), Value::from(token.as_str()));
-                }
-            }
+            let params = page_params(&spec, spec.input.clone(), token.as_deref());
             let answer = match self.call(service, operation, &params).await {
                 Ok(answer) => answer,
                 Err(CallError::Session(SessionError::Unavailable(why))) => return Err(NotNow::Ours(why)),
@@ -161,13 +154,7 @@ impl Prober<'_> {
                 let is_enabled = item.get(state).and_then(Value::as_str).is_none_or(|s| enabled.contains(&s));
                 (is_enabled && is_region_shaped(name)).then(|| name.to_owned())
             }));
-            token = spec
-                .paging
-                .as_ref()
-                .and_then(|p| p.output.get(&answer))
-                .and_then(Value::as_str)
-                .filter(|t| !t.is_empty())
-                .map(str::to_owned);
+            token = next_token(spec.paging.as_ref(), &answer);
             if token.is_none() {
                 break;
             }

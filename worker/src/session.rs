@@ -92,6 +92,16 @@ struct Slot {
     confirmed_at: Option<Timestamp>,
 }
 
+impl Slot {
+    /// The denial of a moment ago, which need not be asked for again.
+    fn remembered_denial(&self, now: Timestamp) -> Result<(), SessionError> {
+        match &self.denied {
+            Some((at, error)) if now.duration_since(*at) < DENIAL_HOLDS => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The sessions of a worker.
 pub struct Sessions {
     hub: Arc<Hub>,
@@ -135,11 +145,7 @@ impl Sessions {
         {
             return Ok(Arc::clone(session));
         }
-        if let Some((at, error)) = &slot.denied
-            && now.duration_since(*at) < DENIAL_HOLDS
-        {
-            return Err(error.clone());
-        }
+        slot.remembered_denial(now)?;
         self.renew(account, &mut slot).await
     }
 
@@ -158,11 +164,7 @@ impl Sessions {
         let slot = self.slot(account);
         let mut slot = slot.lock().await;
         let now = self.clock.now();
-        if let Some((at, error)) = &slot.denied
-            && now.duration_since(*at) < DENIAL_HOLDS
-        {
-            return Err(error.clone());
-        }
+        slot.remembered_denial(now)?;
         if slot.confirmed_at.is_some_and(|at| now.duration_since(at) < every) {
             return Ok(());
         }

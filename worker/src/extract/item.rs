@@ -3,8 +3,8 @@
 use super::{
     Chain, Extraction, Halt, Refusal,
     record::{Draft, build, region_named, scrub},
-    walk::{next_token, page_params},
 };
+use crate::wire::{next_token, page_params};
 use fleetscan_proto::{
     Record,
     catalogue::{Binding, Operation},

@@ -1,7 +1,8 @@
 //! Walks over the pages of operations that have no parent.
 
 use super::{Chain, Extraction, Halt, ITEMS_AT_ONCE, Refusal, WALKS_AT_ONCE, record::scrub};
-use fleetscan_proto::catalogue::{Join, Operation, Paging};
+use crate::wire::{next_token, page_params};
+use fleetscan_proto::catalogue::{Join, Operation};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -238,35 +239,6 @@ fn join(operation: &Operation, item: &mut Value, joined: &Joined) {
             }
         }
     }
-}
-
-/// An operation's parameters with its page's size and token.
-pub(super) fn page_params(
-    operation: &Operation,
-    mut params: Map<String, Value>,
-    token: Option<&str>,
-) -> Map<String, Value> {
-    if let Some(paging) = &operation.paging {
-        if let Some((name, size)) = &paging.size {
-            params.insert(name.clone(), Value::from(*size));
-        }
-        if let Some(token) = token {
-            params.insert(paging.input.clone(), Value::from(token));
-        }
-    }
-    params
-}
-
-/// The token of the page after this one.
-pub(super) fn next_token(paging: Option<&Paging>, answer: &Value) -> Option<String> {
-    let paging = paging?;
-    if let Some(more) = &paging.more
-        && !matches!(more.get(answer), Some(Value::Bool(true)))
-        && more.get(answer).and_then(Value::as_str) != Some("true")
-    {
-        return None;
-    }
-    paging.output.get(answer)?.as_str().filter(|token| !token.is_empty()).map(str::to_owned)
 }
 
 impl Extraction<'_> {

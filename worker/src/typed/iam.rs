@@ -1,17 +1,15 @@
-use super::{Capture, Params, gate_of, number, send_error, text, truth};
+use super::{Capture, Params, number, sdk_config, send_error, text, truth};
 use crate::{
-    gate::Gate,
+    gate::{Gate, TypedGate},
     http::{Http, SendError},
     session::Session,
 };
-use aws_config::{BehaviorVersion, retry::RetryConfig};
 use aws_sdk_iam::{
-    Client, Config,
-    config::{Region, StalledStreamProtectionConfig, timeout::TimeoutConfig},
+    Client,
+    config::Builder,
     types::{EntityType, PolicyScopeType},
 };
 use serde_json::Value;
-use std::time::Duration;
 
 /// Sends one call, with the parameters that the SDK's builder of it takes; the answer goes to the capture.
 macro_rules! call {
@@ -39,17 +37,9 @@ pub(super) async fn send(
 }
 
 fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(session.credentials())
-        .http_client(http.sdk_client())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(40)).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .interceptor(gate_of(gate, "iam"));
-    config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
-    Client::from_conf(config.build())
+    let config =
+        Builder::from(&sdk_config(http, region, session)).interceptor(TypedGate::new(gate.clone(), "iam")).build();
+    Client::from_conf(config)
 }
 
 async fn get(client: &Client, operation: &str, p: &Params, capture: Capture) -> Result<(), SendError> {

@@ -9,11 +9,17 @@ mod s3;
 mod sts;
 
 use crate::{
-    gate::{Gate, TypedGate},
-    http::{Http, SendError},
+    gate::Gate,
+    http::{CALL_TIMEOUT, Http, SendError},
     session::Session,
     wire::RawAnswer,
 };
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -88,8 +94,19 @@ impl Intercept for Capture {
     }
 }
 
-fn gate_of(gate: &Gate, service: &'static str) -> TypedGate {
-    TypedGate::new(gate.clone(), service)
+/// How every typed client is set: a session's credentials, the shared HTTP client, and no retries of its own.
+fn sdk_config(http: &Http, region: &str, session: &Session) -> SdkConfig {
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(session.credentials()))
+        .http_client(http.sdk_client())
+        .sleep_impl(TokioSleep::new())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
+    config.build()
 }
 
 /// What a typed client's error means where no answer was captured.

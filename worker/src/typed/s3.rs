@@ -1,15 +1,10 @@
-use super::{Capture, Params, gate_of, number, send_error, text};
+use super::{Capture, Params, number, sdk_config, send_error, text};
 use crate::{
-    gate::Gate,
+    gate::{Gate, TypedGate},
     http::{Http, SendError},
     session::Session,
 };
-use aws_config::{BehaviorVersion, retry::RetryConfig};
-use aws_sdk_s3::{
-    Client, Config,
-    config::{Region, StalledStreamProtectionConfig, timeout::TimeoutConfig},
-};
-use std::time::Duration;
+use aws_sdk_s3::{Client, config::Builder};
 
 /// Calls an S3 operation in `region`, which is to be the bucket's own.
 pub(super) async fn send(
@@ -69,17 +64,10 @@ pub(super) async fn send(
 }
 
 fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(session.credentials())
-        .http_client(http.sdk_client())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(40)).build())
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+    let config = Builder::from(&sdk_config(http, region, session))
         // A custom endpoint seldom resolves a host name for each bucket.
         .force_path_style(http.custom_endpoint().is_some())
-        .interceptor(gate_of(gate, "s3"));
-    config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
-    Client::from_conf(config.build())
+        .interceptor(TypedGate::new(gate.clone(), "s3"))
+        .build();
+    Client::from_conf(config)
 }

@@ -1,15 +1,10 @@
-use super::{Capture, gate_of, send_error};
+use super::{Capture, sdk_config, send_error};
 use crate::{
-    gate::Gate,
+    gate::{Gate, TypedGate},
     http::{Http, SendError},
     session::Session,
 };
-use aws_config::{BehaviorVersion, retry::RetryConfig};
-use aws_sdk_sts::{
-    Client, Config,
-    config::{Region, timeout::TimeoutConfig},
-};
-use std::time::Duration;
+use aws_sdk_sts::{Client, config::Builder};
 
 /// Asks who a session is. Roles are assumed by the hub, never on a customer's session.
 pub(super) async fn send(
@@ -20,16 +15,9 @@ pub(super) async fn send(
     session: &Session,
     capture: Capture,
 ) -> Result<(), SendError> {
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(session.credentials())
-        .http_client(http.sdk_client())
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(40)).build())
-        .interceptor(gate_of(gate, "sts"));
-    config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
-    let client = Client::from_conf(config.build());
+    let config =
+        Builder::from(&sdk_config(http, region, session)).interceptor(TypedGate::new(gate.clone(), "sts")).build();
+    let client = Client::from_conf(config);
     match operation {
         "GetCallerIdentity" => client
             .get_caller_identity()
