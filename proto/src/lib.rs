@@ -2,7 +2,7 @@
 //!
 //! * words: [`AccountId`], [`Cell`], [`ScanId`], [`Outcome`], [`Record`], [`LedgerLine`], [`Manifest`]
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
-//! * memory: the trait [`Store`]
+//! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
 //! * results: the trait [`Sink`]
 //! * the [`catalogue`]: which AWS operations may be called, and how
 //!
@@ -10,6 +10,7 @@
 
 pub mod catalogue;
 mod clock;
+mod fleet;
 mod grant;
 mod ids;
 mod ledger;
@@ -18,21 +19,24 @@ mod queue;
 mod record;
 pub mod redact;
 mod region;
+mod registry;
 mod sink;
 mod store;
 mod task;
 
 pub use clock::{Clock, SystemClock};
+pub use fleet::{Fleet, KillSwitch, Lease, Orders, WorkerReport};
 pub use grant::{Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, check_external_id, parse_role_arn};
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
 pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
 pub use outcome::{Denial, DeniedBy, Outcome};
-pub use queue::{Delivery, Depth, QueueError, TaskConsumer, TaskQueue};
+pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
+pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant};
 pub use sink::{ObjectWriter, Sink, SinkError};
 pub use store::{
-    AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, CellProgress, Completion, LearnedFactor,
+    AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, Begun, CellProgress, Completion, LearnedFactor,
     PendingCell, Probe, ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec,
     ScanState, Store, StoreError, WalkCursor,
 };

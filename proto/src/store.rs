@@ -1,4 +1,4 @@
-use crate::{AccountId, Cell, Denial, LedgerLine, Outcome, PartName, ScanId, WorkTotals};
+use crate::{AccountId, Cell, Denial, Lane, LedgerLine, Outcome, PartName, ScanId, WorkTotals};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,12 @@ pub struct ScanSpec {
     pub out: String,
     /// How many accounts it has.
     pub accounts: u64,
+    /// How urgent its tasks are.
+    #[serde(default)]
+    pub lane: Lane,
+    /// Seconds after which what has no outcome gets one, counted from `started_at`; `None`: the coordinator's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<u64>,
 }
 
 /// Where a scan stands.
@@ -47,9 +53,11 @@ pub struct ScanSpec {
 pub enum ScanState {
     /// Under way, or interrupted.
     Running,
+    /// An operator wants it stopped: no call is begun any more, and its pending cells are about to end `cancelled`.
+    Cancelling,
     /// Every cell has its outcome, and the manifest is written.
     Finished,
-    /// An operator stopped it, or a newer scan took its place.
+    /// An operator stopped it, or a newer scan took its place. It may be reopened.
     Cancelled,
     /// The store lost what it knew of it.
     Lost,
@@ -168,12 +176,15 @@ pub struct CellProgress {
 /// What a worker may do with a cell that it was handed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Begin {
-    /// Read it, from where `progress` stands. `attempts` counts executions begun, this one included.
+    /// Read it, from where `progress` stands.
     Go {
         /// From where.
         progress: Box<CellProgress>,
-        /// Executions begun.
+        /// Executions begun, this one included.
         attempts: u32,
+        /// Of those, the ones since the last checkpoint that never came to an end: their workers died, or lost touch.
+        /// What tells a poison task from an innocent one.
+        unfinished: u32,
     },
     /// It has its outcome already: acknowledge the message.
     Done,
@@ -192,6 +203,15 @@ pub enum Completion {
     Stale,
 }
 
+/// Who began a cell last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The worker.
+    pub worker: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A cell without an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCell {
@@ -199,6 +219,10 @@ pub struct PendingCell {
     pub cell: Cell,
     /// Its present generation.
     pub generation: u64,
+    /// Executions begun.
+    pub attempts: u32,
+    /// The last of them under the present generation; `None`: its task waits to be taken.
+    pub begun: Option<Begun>,
 }
 
 /// A scan in numbers.
@@ -320,8 +344,22 @@ pub trait Store: Send + Sync + 'static {
     /// The newest running scan with this plan that began at or after `since`.
     async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError>;
 
-    /// Ends a running scan. From then on [`Store::begin`] answers [`Begin::Stale`]; a scan that ended keeps its state.
+    /// Ends a running or cancelling scan, or makes a running one [`ScanState::Cancelling`]. From then on
+    /// [`Store::begin`] answers [`Begin::Stale`], and its open denials are forgotten; a scan that ended keeps its state.
     async fn end_scan(&self, scan: &ScanId, state: ScanState, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes a cancelled scan run again: its cells that ended `cancelled` are pending under a new generation, going on
+    /// from the parts that they have. Answers how many; a scan in any other state is left alone and answers `None`.
+    async fn reopen_scan(&self, scan: &ScanId) -> Result<Option<u64>, StoreError>;
+
+    /// Asks that accounts of a running scan go before the others; those that it does not have are passed over.
+    async fn hasten(&self, scan: &ScanId, accounts: &[AccountId]) -> Result<(), StoreError>;
+
+    /// Takes the accounts that [`Store::hasten`] asked for since the last time, by id, at most `limit`.
+    async fn take_hastened(&self, scan: &ScanId, limit: usize) -> Result<Vec<AccountId>, StoreError>;
+
+    /// One account within a scan; `None` where the scan has no such account.
+    async fn scan_account(&self, scan: &ScanId, account: &AccountId) -> Result<Option<ScanAccount>, StoreError>;
 
     /// Forgets a scan that is not running: its cells, ledger and accounts.
     async fn forget_scan(&self, scan: &ScanId) -> Result<(), StoreError>;
@@ -354,7 +392,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;
 
-    /// A worker begins a cell. Counts an attempt, but not for a generation's second delivery of a cell that is done.
+    /// A worker begins a cell: counts an attempt and notes who began it, where the answer is [`Begin::Go`].
     async fn begin(
         &self,
         scan: &ScanId,
