@@ -1,5 +1,9 @@
 //! Backends behind fleetscan's traits. Only this crate names a database or a broker client.
 //!
+//! * [`SealedGrants`]: the grants of a registry, under lock and key
 //! * [`embedded`]: queue and store of one machine, in the process and in one SQLite file
 
 pub mod embedded;
+mod sealed;
+
+pub use sealed::{KeyError, Keyring, SealedGrants};

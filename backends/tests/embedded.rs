@@ -5,7 +5,7 @@ mod conformance;
 use async_trait::async_trait;
 use conformance::{QueueFactory, StoreFactory};
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
-use fleetscan_proto::Task;
+use fleetscan_proto::{Lane, Shards, Task};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -72,7 +72,7 @@ mod queue {
     async fn what_is_held_or_deferred_counts_to_the_bound_and_a_refused_batch_leaves_nothing() {
         let queue = EmbeddedQueue::new(2);
         queue.publish(&[task(1, "a"), task(2, "b")]).await.expect("there is room");
-        let consumer = queue.consume("worker-1", 2).await.expect("consumes");
+        let consumer = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         let held = consumer.next().await.expect("there").expect("open");
         let deferred = consumer.next().await.expect("there").expect("open");
         consumer.defer(deferred.tag, deferred.task, Duration::from_secs(60)).await.expect("held");
@@ -87,11 +87,11 @@ mod queue {
     async fn what_comes_back_unfinished_is_the_next_of_its_account() {
         let queue = EmbeddedQueue::new(10);
         queue.publish(&[task(1, "a"), task(1, "b"), task(1, "c")]).await.expect("there is room");
-        let dying = queue.consume("worker-1", 2).await.expect("consumes");
+        let dying = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         dying.next().await.expect("there").expect("open");
         dying.next().await.expect("there").expect("open");
         drop(dying);
-        let heir = queue.consume("worker-2", 3).await.expect("consumes");
+        let heir = queue.consume("worker-2", 3, Shards::All).await.expect("consumes");
         for service in ["a", "b", "c"] {
             let delivery = heir.next().await.expect("there").expect("open");
             assert_eq!(delivery.task, task(1, service));
@@ -208,6 +208,9 @@ mod store {
     async fn planned(store: &EmbeddedStore, cells: usize) -> ScanId {
         let scan: ScanId = "s-1".parse().expect("an id");
         let spec = ScanSpec {
+            lane: Lane::Normal,
+            deadline_seconds: None,
+            scheduled: false,
             id: scan.clone(),
             plan: "plan".into(),
             started_at: at(0),

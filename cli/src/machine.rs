@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use fleetscan_backends::embedded::{DataLock, EmbeddedQueue, EmbeddedStore};
 use fleetscan_coordinator::{HubCheck, OpenedScan, Registry, ScanEnd, ScanOptions, ScanParts, ScanRequest, ScanRunner};
 use fleetscan_proto::{Account, ScanId, Store, SystemClock, TaskQueue, catalogue::Catalogue};
-use fleetscan_worker::{Hub, Worker, WorkerConfig, WorkerParts};
+use fleetscan_worker::{Hub, Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,8 @@ pub enum Ended {
     Interrupted { id: ScanId, done: u64 },
 }
 
-struct HubIdentity(Arc<Hub>);
+/// The hub, asked who it is.
+pub struct HubIdentity(pub Arc<Hub>);
 
 #[async_trait]
 impl HubCheck for HubIdentity {
@@ -65,26 +66,28 @@ impl Machine {
             WorkerParts {
                 queue: queue.clone(),
                 store: store.clone(),
-                sink: self.out.sink.clone(),
+                sinks: Arc::new(Sinks::One(self.out.sink.clone())),
                 grants: accounts.clone(),
                 catalogue: catalogue.clone(),
                 hub: self.hub.clone(),
                 clock: clock.clone(),
+                fleet: None,
             },
         );
         let counting = worker.clone();
         let parts = ScanParts {
+            fleet: None,
             queue,
             store,
             sink: self.out.sink.clone(),
             hub: Arc::new(HubIdentity(self.hub.clone())),
             clock,
             catalogue,
-            accounts,
-            assume_role_calls: Arc::new(move || counting.stats().assume_role),
+            accounts: accounts.clone(),
+            assume_role_calls: Arc::new(move || Some(counting.stats().assume_role)),
         };
         let runner = ScanRunner::new(parts, request, options);
-        let opened = runner.open().await?;
+        let opened = runner.open(&accounts).await?;
         self.announce(&opened);
         self.work(&runner, &opened, worker, stop).await
     }

@@ -146,7 +146,7 @@ fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+pub fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no accounts file {}", path.display()),
         std::io::ErrorKind::InvalidData => format!("{} is not a text file", path.display()),
@@ -154,7 +154,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     })
 }
 
-fn unknown(what: &str, name: &str, known: &[&str]) -> Option<String> {
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> Option<String> {
     if known.contains(&name) {
         return None;
     }

@@ -108,8 +108,10 @@ impl Summary {
             true => String::new(),
             false => format!(", {} a second", grouped(rate(m.totals.calls, took.as_secs_f64()))),
         };
+        let assumed = m.assume_role_calls.map(|calls| format!(" · {}", many(calls, "AssumeRole call")));
+        let assumed = assumed.unwrap_or_default();
         format!(
-            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}) · {}\n",
+            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}){assumed}\n",
             terminal.bold(&format!("Scan {}", m.scan)),
             many(m.records.values().sum(), "resource"),
             many(m.accounts, "account"),
@@ -118,7 +120,6 @@ impl Summary {
             many(m.totals.calls, "call"),
             grouped(m.totals.throttled),
             percent(m.totals.throttled, m.totals.calls),
-            many(m.assume_role_calls, "AssumeRole call"),
         )
     }
 

@@ -2,6 +2,7 @@
 //!
 //! No text made here repeats a role ARN or an ExternalId, however misplaced: problems go to terminals and logs.
 
+mod csv_file;
 mod entry;
 mod findings;
 mod nearest;
@@ -46,11 +47,35 @@ impl fmt::Display for Problem {
     }
 }
 
+/// An accounts file, judged: what can be used of it, and what cannot.
+#[derive(Debug)]
+pub struct Judged {
+    /// The accounts without a mistake.
+    pub accounts: Vec<Account>,
+    /// Mistakes, in the order of the file.
+    pub errors: Vec<Problem>,
+    /// What was read all the same, but looks like a slip.
+    pub warnings: Vec<Problem>,
+}
+
+impl Judged {
+    /// Nothing can be used, because of this.
+    fn broken(problem: Problem) -> Self {
+        Self { accounts: Vec::new(), errors: vec![problem], warnings: Vec::new() }
+    }
+}
+
 impl AccountsFile {
-    /// Reads the text of the file called `name`. Answers every mistake, in the order of the file, or the accounts.
+    /// Reads the text of the file called `name`: every mistake, or the accounts.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let Judged { accounts, errors, warnings } = Self::judge(name, text);
+        if errors.is_empty() { Ok(Self { accounts, warnings }) } else { Err(errors) }
+    }
+
+    /// Reads the text of the file called `name`. Answers every mistake, and the accounts without one.
     ///
     /// Where the TOML itself is broken, the accounts that the break does not touch are judged as well.
-    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+    pub fn judge(name: &str, text: &str) -> Judged {
         let mut findings = Findings::new(name, text);
         let (document, errors) = DeTable::parse_recoverable(text);
         let breaks: Vec<usize> = errors.iter().map(|error| report_break(error, text, &mut findings)).collect();
@@ -78,7 +103,7 @@ impl AccountsFile {
             findings.errors.push((0, "no account: write [[account]] with id, role_arn and external_id".to_owned()));
         }
         let (errors, warnings) = findings.placed();
-        if errors.is_empty() { Ok(Self { accounts, warnings }) } else { Err(errors) }
+        Judged { accounts, errors, warnings }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{ScanError, error::insist, plan, scan::Run};
 use fleetscan_proto::{
-    AccountId, AccountState, AccountStatus, Cell, Outcome, Probe, ProbeFailure, QueueError, ScanAccount,
+    AccountId, AccountState, AccountStatus, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount,
     ScanAccountState, Task, TaskKind,
 };
 use std::collections::BTreeMap;
@@ -12,19 +12,9 @@ use tokio::time::Instant;
 pub(crate) const PAGE: usize = 256;
 
 impl Run<'_> {
-    /// Fills the outbox: first with cells that an earlier run left, then with probes, as far as the window allows.
+    /// Fills the outbox: first with cells that were left, then with probes, as far as the window allows.
     pub(crate) async fn feed(&mut self) -> Result<(), ScanError> {
-        while let Some(after) = self.leftover.clone() {
-            if self.outbox.len() >= self.options.window {
-                return Ok(());
-            }
-            let store = &self.parts.store;
-            let page = insist!(self.options, store.pending_cells(&self.spec.id, None, after.as_ref(), PAGE))?;
-            self.leftover = (page.len() == PAGE).then(|| page.last().map(|pending| pending.cell.clone()));
-            for pending in page {
-                self.outbox.push_back(self.task(TaskKind::Cell(pending.cell), pending.generation));
-            }
-        }
+        self.recover().await?;
         let each = self.cells_of_an_account();
         let pending = usize::try_from(self.counts.pending()).unwrap_or(usize::MAX);
         let taken = pending.saturating_add(self.probing.len() * each);
@@ -52,7 +42,10 @@ impl Run<'_> {
     }
 
     pub(crate) fn task(&self, kind: TaskKind, generation: u64) -> Task {
-        Task::new(self.spec.id.clone(), kind, generation)
+        let mut task = Task::new(self.spec.id.clone(), kind, generation);
+        let hastened = !self.hastened.is_empty() && self.hastened.contains(task.account());
+        task.lane = if hastened { Lane::Urgent } else { self.spec.lane };
+        task
     }
 
     /// Hands the outbox over, as much of it as the queue takes now.
@@ -101,7 +94,7 @@ impl Run<'_> {
         // A denial that is still open is older than this answer, and would keep the cells waiting.
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
         self.suspects.let_in(account, probe.at);
-        let cells = self.cells(account, &probe.regions);
+        let cells = self.cells(account, &probe.regions).await?;
         insist!(self.options, self.parts.store.plan_account(&self.spec.id, account, &cells))?;
         // Until the next look at the store, so that the window knows of them.
         self.counts.cells += cells.len() as u64;
@@ -118,8 +111,8 @@ impl Run<'_> {
         outcome: Outcome,
         reason: &str,
     ) -> Result<(), ScanError> {
-        let named = self.parts.accounts.get(account).map(|a| a.regions.clone()).unwrap_or_default();
-        let cells = self.cells(account, &plan::assumed_regions(&named));
+        let named = insist!(self.options, self.parts.accounts.describe(account))?.regions;
+        let cells = self.cells(account, &plan::assumed_regions(&named)).await?;
         let (store, scan) = (&self.parts.store, &self.spec.id);
         insist!(self.options, store.plan_account(scan, account, &cells))?;
         let now = self.parts.clock.now();
@@ -127,9 +120,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn cells(&self, account: &AccountId, enabled: &[String]) -> Vec<Cell> {
-        let named = self.parts.accounts.get(account).map(|a| a.regions.as_slice()).unwrap_or_default();
-        plan::cells(account, enabled, [named, &self.spec.regions], &self.runner.services)
+    async fn cells(&self, account: &AccountId, enabled: &[String]) -> Result<Vec<Cell>, ScanError> {
+        let named = insist!(self.options, self.parts.accounts.describe(account))?.regions;
+        Ok(plan::cells(account, enabled, [&named, &self.spec.regions], &self.runner.services))
     }
 }
 

@@ -23,6 +23,9 @@ pub enum ScanError {
         /// The first one, and what is wrong with it.
         first: String,
     },
+    /// What was asked cannot be done.
+    #[error("{0}")]
+    Refused(String),
     /// Something that cannot be.
     #[error("{0}")]
     Internal(String),

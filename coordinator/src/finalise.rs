@@ -4,11 +4,11 @@
 
 use crate::{ScanError, dispatch::PAGE, error::insist, history, ledger_file::LedgerWriter, parts, scan::Run, standing};
 use fleetscan_proto::{
-    AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState,
+    AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState, Sink,
 };
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Parts that are read at once.
 const READERS: usize = 4;
@@ -46,7 +46,8 @@ impl Run<'_> {
         let mut file = sink.create(&paths.manifest()).await?;
         file.write(text).await?;
         file.commit().await?;
-        insist!(self.options, store.end_scan(&self.spec.id, ScanState::Finished, manifest.finished_at))?;
+        let ended = if self.cancelling.is_some() { ScanState::Cancelled } else { ScanState::Finished };
+        insist!(self.options, store.end_scan(&self.spec.id, ended, manifest.finished_at))?;
         let kept = history::prune(store.as_ref(), sink.as_ref(), &self.spec.out, self.options.keep_scans).await;
         if let Err(error) = kept {
             tracing::warn!(%error, "older results were not pruned; the next scan tries again");
@@ -83,11 +84,14 @@ impl Run<'_> {
 
     /// Reads the page's parts once: each must be what its ledger line says. Counts records by type on the way.
     async fn check_parts(&self, paths: &ResultPaths<'_>, page: &[LedgerLine], tally: &mut Tally) {
-        let parts = page.iter().flat_map(|line| line.parts.iter().map(move |part| (line, part)));
+        let mut parts = Vec::new();
+        for line in page {
+            parts.extend(line.parts.iter().map(|part| (paths.part(&line.cell, &part.name), part.clone())));
+        }
         let mut readings = stream::iter(parts)
-            .map(|(line, part)| {
-                let path = paths.part(&line.cell, &part.name);
-                async move { self.count_part(&path, part).await.map_err(|problem| format!("{path}: {problem}")) }
+            .map(|(path, part)| {
+                let sink = Arc::clone(&self.parts.sink);
+                async move { count_part(sink, &path, part).await.map_err(|problem| format!("{path}: {problem}")) }
             })
             .buffer_unordered(READERS);
         while let Some(reading) = readings.next().await {
@@ -106,16 +110,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-
-    async fn count_part(&self, path: &str, part: &PartName) -> Result<Count, String> {
-        let bytes = self.parts.sink.read(path).await.map_err(|error| error.to_string())?;
-        let part = part.clone();
-        // Unpacking and hashing are work for a thread of their own.
-        tokio::task::spawn_blocking(move || count_types(&bytes, &part))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())
     }
 
     /// The ledger has passed an account: files that it did not list go, and the account's standing is noted.
@@ -172,6 +166,15 @@ impl Run<'_> {
 /// A word as it stands in JSON.
 fn name(word: &impl Serialize) -> String {
     serde_json::to_value(word).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+async fn count_part(sink: Arc<dyn Sink>, path: &str, part: PartName) -> Result<Count, String> {
+    let bytes = sink.read(path).await.map_err(|error| error.to_string())?;
+    // Unpacking and hashing are work for a thread of their own.
+    tokio::task::spawn_blocking(move || count_types(&bytes, &part))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
 }
 
 fn count_types(bytes: &[u8], part: &PartName) -> Result<Count, parts::PartError> {

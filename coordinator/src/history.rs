@@ -3,14 +3,18 @@
 //! A scan that is no longer whole loses its manifest first, then its ledger shrinks to the cells that are kept, then
 //! the other files go: whatever moment a kill picks, no ledger lists a file that is gone, and the next scan goes on.
 
-use crate::{ScanError, dispatch::PAGE, ledger_file::LedgerWriter};
-use fleetscan_proto::{Cell, LedgerLine, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, Store};
+use crate::{
+    ScanError,
+    dispatch::PAGE,
+    ledger_file::{LedgerWriter, read_ledger},
+};
+use fleetscan_proto::{AccountId, Cell, LedgerLine, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, Store};
 use std::collections::BTreeSet;
 
-/// Prunes the results in `out`, keeping the `keep` newest ended scans whole. Scans that are running are left alone.
+/// Prunes the results in `out`, keeping the `keep` newest ended scans whole. Scans that have not ended are left alone.
 pub async fn prune(store: &dyn Store, sink: &dyn Sink, out: &str, keep: usize) -> Result<(), ScanError> {
     let mut ended: Vec<ScanRow> = store.scans().await?;
-    ended.retain(|row| row.spec.out == out && row.state != ScanState::Running);
+    ended.retain(|row| row.spec.out == out && !matches!(row.state, ScanState::Running | ScanState::Cancelling));
     let finished = |row: &&ScanRow| row.state == ScanState::Finished;
     // Newest first, so that each scan is measured against all newer ones that are still there.
     let mut newer: Vec<&ScanId> = ended.iter().take(keep).filter(finished).map(|row| &row.spec.id).collect();
@@ -64,6 +68,42 @@ async fn thin_out(store: &dyn Store, sink: &dyn Sink, id: &ScanId, newer: &[&Sca
         }
     }
     Ok(kept)
+}
+
+/// Removes what was read of an account, from every scan below the sink's root; ledgers keep its lines, without parts.
+/// Answers how many files went.
+pub async fn purge(sink: &dyn Sink, account: &AccountId) -> Result<u64, ScanError> {
+    let marker = format!("/cell_account=a{account}/");
+    let mut scans: BTreeSet<ScanId> = BTreeSet::new();
+    let mut files = 0;
+    for path in sink.list("").await? {
+        let scan = path.split('/').next().and_then(|folder| folder.strip_prefix("scan=")?.parse().ok());
+        if let (Some(scan), true) = (scan, path.contains(&marker)) {
+            scans.insert(scan);
+        }
+    }
+    for scan in scans {
+        let paths = ResultPaths(&scan);
+        // The ledger first: it must not list what is gone. A scan without one is under way, and its store lists parts.
+        if let Ok(lines) = read_ledger(sink, &paths.ledger()).await {
+            let mut file = LedgerWriter::create(sink, &paths.ledger()).await?;
+            for line in lines {
+                let mut line = line?;
+                if line.cell.account == *account {
+                    line.parts.clear();
+                    line.totals.records = 0;
+                    line.error = Some("purged at the operator's wish".to_owned());
+                }
+                file.write(&line).await?;
+            }
+            file.commit().await?;
+        }
+        for path in sink.list(&paths.account(account)).await? {
+            sink.remove(&path).await?;
+            files += 1;
+        }
+    }
+    Ok(files)
 }
 
 /// A scan's complete cells, in order, a page at a time.

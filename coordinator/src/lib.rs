@@ -5,15 +5,20 @@
 //! * [`ScanRunner`]: creates or resumes a scan, feeds the queue within a window, plans accounts as their probes
 //!   answer, publishes again what was lost, and ends the scan
 //! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
+//! * [`fleet`]: the coordinator of a fleet, which runs every scan that was asked for
 //! * [`history`]: which of the older results are kept
 //!
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
 
 mod accounts_file;
+mod cancel;
+mod connections;
 mod deadline;
+mod directory;
 mod dispatch;
 mod error;
 mod finalise;
+pub mod fleet;
 pub mod history;
 mod ledger_file;
 mod options;
@@ -21,17 +26,20 @@ mod parts;
 pub mod plan;
 mod progress;
 mod reconcile;
+mod recovery;
 mod registry;
 pub mod revocation;
 mod scan;
 mod standing;
 mod suspects;
 
-pub use accounts_file::{AccountsFile, Problem, distance};
+pub use accounts_file::{AccountsFile, Judged, Problem, distance};
+pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, Listed, RegistryCopy};
+pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};
 pub use progress::{Phase, Progress};
 pub use registry::Registry;
-pub use scan::{HubCheck, OpenedScan, ScanEnd, ScanParts, ScanRequest, ScanRunner};
+pub use scan::{FleetLink, HubCheck, OpenedScan, ScanEnd, ScanParts, ScanRequest, ScanRunner};

@@ -30,6 +30,8 @@ pub struct ScanOptions {
     pub store_patience: Duration,
     /// How long to wait between two tries.
     pub store_retry: Duration,
+    /// How long a scan that is being cancelled waits for workers to hand in what they have.
+    pub cancel_grace: Duration,
     /// Scans whose results are kept whole.
     pub keep_scans: usize,
 }
@@ -37,7 +39,7 @@ pub struct ScanOptions {
 impl Default for ScanOptions {
     fn default() -> Self {
         Self {
-            window: 16_384,
+            window: 8_192,
             publish_batch: 256,
             tick: Duration::from_millis(200),
             resume_within: Duration::from_secs(24 * 3600),
@@ -50,6 +52,7 @@ impl Default for ScanOptions {
             hub_answer_holds: Duration::from_secs(5),
             store_patience: Duration::from_secs(10 * 60),
             store_retry: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(4),
             keep_scans: 5,
         }
     }

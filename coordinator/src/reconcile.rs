@@ -1,8 +1,11 @@
 //! Publishes again what the queue lost.
 
 use crate::{ScanError, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{AccountId, Cell, TaskKind};
-use std::collections::HashMap;
+use fleetscan_proto::{AccountId, Begun, Cell, TaskKind};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// After this many rounds in which the queue seemed to hold everything, cells without progress are published again
@@ -13,7 +16,8 @@ const ROUNDS_OF_TRUST: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Reconciler {
     last: Instant,
-    seen: HashMap<Cell, u64>,
+    /// Generation and attempts of each pending cell.
+    seen: HashMap<Cell, (u64, u32)>,
     trusted: u32,
 }
 
@@ -35,6 +39,7 @@ impl Run<'_> {
         let all_held = self.queue_holds_everything().await;
         self.reconciler.trusted = if all_held { self.reconciler.trusted + 1 } else { 0 };
         let trust = all_held && self.reconciler.trusted < ROUNDS_OF_TRUST;
+        let alive = self.workers_alive().await?;
         let before = std::mem::take(&mut self.reconciler.seen);
         let (mut after, mut again) = (None, 0_u64);
         loop {
@@ -44,14 +49,16 @@ impl Run<'_> {
             after = page.last().map(|pending| pending.cell.clone());
             for pending in page {
                 let mut generation = pending.generation;
-                if !trust && before.get(&pending.cell) == Some(&generation) {
+                let stood_still = before.get(&pending.cell) == Some(&(generation, pending.attempts));
+                let in_work = pending.begun.as_ref().is_some_and(|begun| self.is_at_work(begun, &alive));
+                if !trust && stood_still && !in_work {
                     let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, generation))?;
                     let Some(new) = renewed else { continue };
                     generation = new;
                     self.outbox.push_back(self.task(TaskKind::Cell(pending.cell.clone()), new));
                     again += 1;
                 }
-                self.reconciler.seen.insert(pending.cell, generation);
+                self.reconciler.seen.insert(pending.cell, (generation, pending.attempts));
             }
             if last_page {
                 break;
@@ -84,10 +91,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the queue has at least as many tasks as there are cells and probes to be done.
-    async fn queue_holds_everything(&self) -> bool {
+    /// Names of the workers that report, where there is a fleet.
+    async fn workers_alive(&self) -> Result<Option<HashSet<String>>, ScanError> {
+        let Some(link) = &self.parts.fleet else { return Ok(None) };
+        let reports = insist!(self.options, link.fleet.workers())?;
+        Ok(Some(reports.into_iter().map(|report| report.worker).collect()))
+    }
+
+    /// Whether the worker that began a cell may still be reading it: it is alive, and its time slice is not over.
+    fn is_at_work(&self, begun: &Begun, alive: &Option<HashSet<String>>) -> bool {
+        const MARGIN: Duration = Duration::from_secs(120);
+        let (Some(alive), Some(link)) = (alive, &self.parts.fleet) else { return false };
+        let since = self.parts.clock.now().duration_since(begun.at);
+        alive.contains(&begun.worker) && Duration::try_from(since).unwrap_or_default() < link.slice + MARGIN
+    }
+
+    /// Whether the queue has at least as many tasks as there are cells and probes to be done. What workers hold, their
+    /// reports tell where the broker does not.
+    pub(crate) async fn queue_holds_everything(&self) -> bool {
         let Ok(depth) = self.parts.queue.depth().await else { return false };
-        let held = depth.ready + depth.delayed + depth.held + self.outbox.len() as u64;
-        held >= self.counts.pending() + self.probing.len() as u64
+        let held = match &self.parts.fleet {
+            None => depth.held,
+            Some(link) => match link.fleet.workers().await {
+                Ok(reports) => reports.iter().map(|report| report.held).sum(),
+                Err(_) => return false,
+            },
+        };
+        let known = depth.ready + depth.delayed + held + self.outbox.len() as u64;
+        known >= self.counts.pending() + self.probing.len() as u64
     }
 }

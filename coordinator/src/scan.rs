@@ -1,16 +1,17 @@
 use crate::{
-    Registry, ScanError, ScanOptions, error::insist, plan, plan::Services, progress::Phase, progress::Progress,
-    reconcile::Reconciler, suspects::Suspects,
+    Directory, Registry, ScanError, ScanOptions, error::insist, plan, plan::Services, progress::Phase,
+    progress::Progress, reconcile::Reconciler, recovery::Recovery, suspects::Suspects,
 };
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountId, Cell, Clock, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState, Sink, Store, Task,
-    TaskQueue, catalogue::Catalogue,
+    AccountId, Clock, Fleet, Lane, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState, Sink, Store,
+    Task, TaskQueue, catalogue::Catalogue,
 };
 use jiff::Timestamp;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -37,10 +38,23 @@ pub struct ScanParts {
     pub clock: Arc<dyn Clock>,
     /// What may be read.
     pub catalogue: Arc<Catalogue>,
-    /// The accounts to scan.
-    pub accounts: Arc<Registry>,
-    /// Answers how many AssumeRole calls were made so far; for the manifest.
-    pub assume_role_calls: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Where accounts are described.
+    pub accounts: Arc<dyn Directory>,
+    /// Answers how many AssumeRole calls were made so far, where one process makes them all; for the manifest.
+    pub assume_role_calls: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// The rest of the fleet; `None`: coordinator and worker are one process, and the queue lives no longer than it.
+    pub fleet: Option<FleetLink>,
+}
+
+/// What a scan needs of the fleet around it.
+#[derive(Clone)]
+pub struct FleetLink {
+    /// Who is at work.
+    pub fleet: Arc<dyn Fleet>,
+    /// Raised each time the broker was found to have lost its queues.
+    pub losses: watch::Receiver<u64>,
+    /// After so long at the latest a worker hands in what it has of a cell.
+    pub slice: Duration,
 }
 
 /// What is asked of a scan.
@@ -101,10 +115,10 @@ impl ScanRunner {
         self.progress.subscribe()
     }
 
-    /// Finds the unfinished scan of this plan, or creates one.
-    pub async fn open(&self) -> Result<OpenedScan, ScanError> {
+    /// Finds the unfinished scan of this plan, or creates one, of the accounts of a file.
+    pub async fn open(&self, accounts: &Registry) -> Result<OpenedScan, ScanError> {
         let now = self.parts.clock.now();
-        let plan = self.plan_digest();
+        let plan = self.plan_digest(accounts);
         let store = &self.parts.store;
         self.give_up_old_scans(now).await?;
         while let Some(row) = insist!(self.options, store.unfinished_scan(&plan, Timestamp::MIN))? {
@@ -123,9 +137,12 @@ impl ScanRunner {
             catalogue: self.parts.catalogue.digest().to_owned(),
             profile: self.request.profile.clone(),
             out: self.request.out.clone(),
-            accounts: self.parts.accounts.len() as u64,
+            accounts: accounts.len() as u64,
+            lane: Lane::Normal,
+            deadline_seconds: None,
+            scheduled: false,
         };
-        let ids = self.parts.accounts.ids();
+        let ids = accounts.ids();
         insist!(self.options, store.create_scan(&spec, &ids))?;
         let counts = insist!(self.options, store.counts(&spec.id))?;
         Ok(OpenedScan { spec, resumed: false, counts })
@@ -139,8 +156,10 @@ impl ScanRunner {
         let work = async {
             loop {
                 ticks.tick().await;
-                if run.tick().await? {
-                    break;
+                match run.tick().await? {
+                    Tick::GoOn => {}
+                    Tick::Over => break,
+                    Tick::EndedElsewhere => return Ok(ScanEnd::Interrupted),
                 }
             }
             run.show(Phase::Finalising);
@@ -156,10 +175,10 @@ impl ScanRunner {
         }
     }
 
-    fn plan_digest(&self) -> String {
+    fn plan_digest(&self, accounts: &Registry) -> String {
         let services = self.services.all();
         plan::digest(
-            &self.parts.accounts,
+            accounts,
             &plan::PlanParts {
                 regions: &self.request.regions,
                 services: &services,
@@ -183,6 +202,16 @@ impl ScanRunner {
     }
 }
 
+/// What one look at the store came to.
+pub(crate) enum Tick {
+    /// There is more to do.
+    GoOn,
+    /// Every cell has its outcome.
+    Over,
+    /// Another process ended the scan.
+    EndedElsewhere,
+}
+
 /// A scan under way: what one process knows of it, all of which can be found again in the store.
 pub(crate) struct Run<'a> {
     pub(crate) runner: &'a ScanRunner,
@@ -192,8 +221,14 @@ pub(crate) struct Run<'a> {
     pub(crate) started: Instant,
     /// Tasks to publish, as soon as the queue takes them.
     pub(crate) outbox: VecDeque<Task>,
-    /// An earlier run's pending cells are still to be published, those after this one.
-    pub(crate) leftover: Option<Option<Cell>>,
+    /// Cells that an earlier run, or a broker that lost its queues, left to be published.
+    pub(crate) recovery: Option<Recovery>,
+    /// Losses of the broker that were met.
+    pub(crate) losses_met: u64,
+    /// Accounts that go before the others.
+    pub(crate) hastened: HashSet<AccountId>,
+    /// When an operator's wish to cancel was first seen.
+    pub(crate) cancelling: Option<Instant>,
     /// Waiting accounts up to this one have been given their probe.
     pub(crate) fed_up_to: Option<AccountId>,
     pub(crate) all_fed: bool,
@@ -215,7 +250,10 @@ impl<'a> Run<'a> {
             spec,
             started: Instant::now(),
             outbox: VecDeque::new(),
-            leftover: resumed.then_some(None),
+            recovery: resumed.then(|| Recovery::of_an_earlier_run(&runner.parts)),
+            losses_met: runner.parts.fleet.as_ref().map(|link| *link.losses.borrow()).unwrap_or_default(),
+            hastened: HashSet::new(),
+            cancelling: None,
             fed_up_to: None,
             all_fed: false,
             probing: HashMap::new(),
@@ -226,26 +264,45 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One look at the store, and what follows from it. Answers whether every cell has its outcome.
-    async fn tick(&mut self) -> Result<bool, ScanError> {
+    /// One look at the store, and what follows from it.
+    async fn tick(&mut self) -> Result<Tick, ScanError> {
+        let row = insist!(self.options, self.parts.store.scan(&self.spec.id))?;
         self.counts = insist!(self.options, self.parts.store.counts(&self.spec.id))?;
         self.show(Phase::Reading);
-        if self.is_over() {
-            return Ok(true);
+        match row.map(|row| row.state) {
+            Some(ScanState::Running) if self.is_over() => return Ok(Tick::Over),
+            Some(ScanState::Running) => {}
+            Some(ScanState::Cancelling) => return self.cancel().await,
+            Some(ScanState::Finished | ScanState::Cancelled | ScanState::Lost) | None => {
+                return Ok(Tick::EndedElsewhere);
+            }
         }
         self.judge_suspects().await?;
         self.settle_probed().await?;
-        if self.started.elapsed() >= self.options.deadline {
+        if self.is_past_deadline() {
             self.end_by_deadline().await?;
         } else {
+            self.meet_losses();
+            self.hasten().await?;
             self.feed().await?;
             self.publish().await?;
             self.reconcile().await?;
         }
-        Ok(false)
+        Ok(Tick::GoOn)
     }
 
-    fn is_over(&self) -> bool {
+    /// A scan of the fleet has its deadline from its start, whichever coordinator leads; on one machine each run has
+    /// its own.
+    fn is_past_deadline(&self) -> bool {
+        if self.parts.fleet.is_none() {
+            return self.started.elapsed() >= self.options.deadline;
+        }
+        let deadline = self.spec.deadline_seconds.map_or(self.options.deadline, Duration::from_secs);
+        let since = self.parts.clock.now().duration_since(self.spec.started_at);
+        Duration::try_from(since).unwrap_or_default() >= deadline
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
         let planned = self.counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
         planned == self.spec.accounts && self.counts.pending() == 0
     }

@@ -28,6 +28,7 @@ struct Suspect {
     denial: AssumeDenial,
     interrupted: Interrupted,
     status: Option<AccountStatus>,
+    customer: String,
     since: Instant,
     /// The denial was closed so that a worker tries again; it may be opened anew.
     retried: Option<Instant>,
@@ -39,8 +40,8 @@ pub(crate) struct Suspects {
     suspects: BTreeMap<AccountId, Suspect>,
     /// Accounts that had worked and were attempted, and when last.
     attempted: BTreeMap<AccountId, Timestamp>,
-    /// Of these, the denied ones that are decided, and when.
-    decided: BTreeMap<AccountId, Timestamp>,
+    /// Of these, the denied ones that are decided: when, and whose they are.
+    decided: BTreeMap<AccountId, (Timestamp, String)>,
     hub: Option<(Instant, bool)>,
     breaker_open: bool,
 }
@@ -58,22 +59,25 @@ impl Suspects {
         self.decided.remove(account);
     }
 
-    fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>) {
+    fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>, customer: String) {
         if Known::of(status.as_ref()) == Known::Worked {
             self.attempted.insert(denial.account.clone(), denial.at);
         }
         let account = denial.account.clone();
-        let fresh = Suspect { denial, interrupted, status, since: Instant::now(), retried: None };
+        let fresh = Suspect { denial, interrupted, status, customer, since: Instant::now(), retried: None };
         self.suspects.insert(account, fresh);
     }
 
-    fn tally(&mut self, oldest: Timestamp, customer: &dyn Fn(&AccountId) -> String) -> Tally {
-        self.decided.retain(|_, at| *at >= oldest);
+    fn tally(&mut self, oldest: Timestamp) -> Tally {
+        self.decided.retain(|_, (at, _)| *at >= oldest);
         let (suspects, decided) = (&self.suspects, &self.decided);
         self.attempted.retain(|id, at| *at >= oldest || suspects.contains_key(id) || decided.contains_key(id));
         let waiting = suspects.values().filter(|s| Known::of(s.status.as_ref()) == Known::Worked);
-        let denied = waiting.map(|s| &s.denial.account).chain(decided.keys().filter(|id| !suspects.contains_key(*id)));
-        Tally { attempted: self.attempted.len(), denied: denied.map(customer).collect() }
+        let earlier = decided.iter().filter(|(id, _)| !suspects.contains_key(*id)).map(|(_, (_, customer))| customer);
+        Tally {
+            attempted: self.attempted.len(),
+            denied: waiting.map(|s| &s.customer).chain(earlier).cloned().collect(),
+        }
     }
 }
 
@@ -95,7 +99,8 @@ impl Run<'_> {
             our_fault: false,
         });
         let status = insist!(self.options, self.parts.store.account_status(account))?;
-        self.suspects.add(denial, Interrupted::Probe, status);
+        let customer = insist!(self.options, self.parts.accounts.describe(account))?.customer;
+        self.suspects.add(denial, Interrupted::Probe, status, customer);
         Ok(())
     }
 
@@ -107,8 +112,7 @@ impl Run<'_> {
             return Ok(());
         }
         let now = self.parts.clock.now();
-        let accounts = &self.parts.accounts;
-        let tally = self.suspects.tally(now - self.options.breaker_window, &|id| accounts.customer(id));
+        let tally = self.suspects.tally(now - self.options.breaker_window);
         let open = tally.breaker_open();
         if open && !self.suspects.breaker_open {
             let (denied, attempted) = (tally.denied.len(), tally.attempted);
@@ -151,7 +155,8 @@ impl Run<'_> {
                 None if denial.doing == "probe" => {}
                 None => {
                     let status = insist!(self.options, self.parts.store.account_status(&denial.account))?;
-                    self.suspects.add(denial.clone(), Interrupted::Cells, status);
+                    let customer = insist!(self.options, self.parts.accounts.describe(&denial.account))?.customer;
+                    self.suspects.add(denial.clone(), Interrupted::Cells, status, customer);
                 }
             }
         }
@@ -245,7 +250,7 @@ impl Run<'_> {
         let account = &suspect.denial.account;
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
         if Known::of(suspect.status.as_ref()) == Known::Worked {
-            self.suspects.decided.insert(account.clone(), now);
+            self.suspects.decided.insert(account.clone(), (now, suspect.customer.clone()));
         }
         self.suspects.suspects.remove(account);
         Ok(())

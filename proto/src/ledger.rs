@@ -96,7 +96,8 @@ pub struct Manifest {
     /// Calls, throttles, records and seconds, over all cells.
     pub totals: WorkTotals,
     /// AssumeRole calls that this scan made.
-    pub assume_role_calls: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role_calls: Option<u64>,
     /// The most of any bucket's published rate that was allowed, 0 to 1.
     pub share: f64,
 }

@@ -110,6 +110,9 @@ pub trait TaskConsumer: Send + Sync {
     /// closed. Urgent tasks come first; among the others, accounts take turns, as far as the consumer sees ahead.
     async fn next(&self) -> Result<Option<Delivery>, QueueError>;
 
+    /// Deliveries that this consumer holds, handed out or not.
+    fn held(&self) -> u64;
+
     /// Takes from these shards from now on. What `next` handed out of other shards stays the caller's to end; what
     /// it had not yet handed out of them goes back.
     async fn choose(&self, shards: Shards) -> Result<(), QueueError>;

@@ -45,6 +45,9 @@ pub struct ScanSpec {
     /// Seconds after which what has no outcome gets one, counted from `started_at`; `None`: the coordinator's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u64>,
+    /// The schedule asked for it, and not an operator.
+    #[serde(default)]
+    pub scheduled: bool,
 }
 
 /// Where a scan stands.
@@ -221,7 +224,9 @@ pub struct PendingCell {
     pub generation: u64,
     /// Executions begun.
     pub attempts: u32,
-    /// The last of them under the present generation; `None`: its task waits to be taken.
+    /// Of those, the ones since the last checkpoint that never came to an end, as far as the store knows.
+    pub unfinished: u32,
+    /// Who began it under the present generation; `None`: its task waits to be taken.
     pub begun: Option<Begun>,
 }
 

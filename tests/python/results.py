@@ -15,11 +15,11 @@ def lines(path):
 
 
 class Scan:
-    """The newest (or the only) scan below a folder."""
+    """The named scan below a folder, or the newest (or only) one."""
 
-    def __init__(self, out):
-        folders = sorted(pathlib.Path(out).glob("scan=*"))
-        assert folders, f"no scan in {out}"
+    def __init__(self, out, scan="*"):
+        folders = sorted(pathlib.Path(out).glob(f"scan={scan}"))
+        assert folders, f"no scan {scan} in {out}"
         self.folder = folders[-1]
         self.manifest = json.loads((self.folder / "manifest.json").read_text())
         self.ledger = lines(self.folder / "ledger.jsonl.zst")

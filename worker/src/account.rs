@@ -42,7 +42,13 @@ impl Accounts {
     }
 
     /// Begins work in an account.
-    pub async fn enter(self: &Arc<Self>, store: &dyn Store, account: &AccountId) -> Result<Visit, StoreError> {
+    /// `empty`: its buckets begin without a token, because another process called here a moment ago.
+    pub async fn enter(
+        self: &Arc<Self>,
+        store: &dyn Store,
+        account: &AccountId,
+        empty: bool,
+    ) -> Result<Visit, StoreError> {
         if let Some(context) = self.existing(account) {
             return Ok(Visit { accounts: Arc::clone(self), context });
         }
@@ -50,12 +56,24 @@ impl Accounts {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let context = open.entry(account.clone()).or_insert_with(|| {
             Arc::new(AccountContext {
-                buckets: AccountBuckets::new(account.clone(), self.share, learned),
+                buckets: AccountBuckets::new(account.clone(), self.share, learned, empty),
                 users: Mutex::new(0),
             })
         });
         *context.users.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         Ok(Visit { accounts: Arc::clone(self), context: Arc::clone(context) })
+    }
+
+    /// Forgets the accounts, of those that rest, that are no longer this worker's: their sessions and buckets.
+    pub fn forget(&self, gone: impl Fn(&AccountId) -> bool) {
+        let mut rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        rested.retain(|id, _| {
+            let forgotten = gone(id);
+            if forgotten {
+                self.sessions.forget(id);
+            }
+            !forgotten
+        });
     }
 
     fn existing(&self, account: &AccountId) -> Option<Arc<AccountContext>> {

@@ -4,6 +4,7 @@ use crate::{
     account::AccountContext,
     classify::{Class, classify},
     gate::Gate,
+    guard::{Guard, Switches},
     http::{Http, SendError},
     limiter::{Bucket, Permit},
     retry::Backoff,
@@ -46,6 +47,8 @@ pub enum CallError {
     Failed(String),
     /// There is no session.
     Session(SessionError),
+    /// No call may begin any more: the scan, the account or the shard is no longer ours to work on.
+    Stopped,
 }
 
 /// What the calls of one task may cost, and what they did.
@@ -59,18 +62,25 @@ pub struct Budget {
     throttles_left: AtomicU32,
     /// The task may be put off.
     deferrable: bool,
+    /// Whether it may go on at all.
+    guard: Guard,
 }
 
 impl Budget {
     /// A budget of so many retries (of failures) and throttled answers.
-    pub fn new(retries: u32, throttles: u32, deferrable: bool) -> Self {
+    pub fn new(retries: u32, throttles: u32, deferrable: bool, guard: Guard) -> Self {
         Self {
             calls: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             retries_left: AtomicU32::new(retries),
             throttles_left: AtomicU32::new(throttles),
             deferrable,
+            guard,
         }
+    }
+    /// What the task must heed.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
     fn take(counter: &AtomicU32) -> bool {
         counter.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
@@ -110,6 +120,8 @@ pub struct Caller {
     pub slots: Semaphore,
     /// Limits of a single call.
     pub policy: CallPolicy,
+    /// What is switched off.
+    pub switches: Arc<Switches>,
 }
 
 impl std::fmt::Debug for Caller {
@@ -185,11 +197,14 @@ impl Caller {
         bucket: &Bucket,
         trials: &mut Trials,
     ) -> Result<Value, Next> {
+        self.may_go_on(call).map_err(Next::Give)?;
         let permit = self.permit(call, bucket).await.map_err(Next::Give)?;
+        self.may_go_on(call).map_err(Next::Give)?;
         let session = self.sessions.get(call.account.id()).await.map_err(|e| Next::Give(CallError::Session(e)))?;
         let answer = {
             let _slot =
                 self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
+            self.may_go_on(call).map_err(Next::Give)?;
             let _in_flight = InFlight::of(&self.stats.calls_in_flight);
             call.budget.calls.fetch_add(1, Relaxed);
             self.stats.calls.fetch_add(1, Relaxed);
@@ -216,6 +231,17 @@ impl Caller {
             bucket.succeeded(permit);
         }
         Err(self.judge(call, class, &code, &answer, bucket, permit, &session, trials).await)
+    }
+
+    /// Asked at the last moment before a call, and before what may take long.
+    fn may_go_on(&self, call: &Call<'_>) -> Result<(), CallError> {
+        if !call.budget.guard.may_call() {
+            return Err(CallError::Stopped);
+        }
+        match self.switches.reason(call.service, call.operation) {
+            Some(reason) => Err(CallError::Failed(format!("switched off by the operator: {reason}"))),
+            None => Ok(()),
+        }
     }
 
     async fn permit(&self, call: &Call<'_>, bucket: &Bucket) -> Result<Permit, CallError> {

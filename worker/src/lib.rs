@@ -3,6 +3,7 @@
 //! * [`hub`]: the principal that fleetscan runs as
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
 //! * [`gate`]: what may be called at all
+//! * [`guard`]: whether work may go on
 //! * [`limiter`]: how fast
 //! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
 //!   [`typed`] through the SDK's typed clients
@@ -16,6 +17,7 @@ pub mod call;
 pub mod classify;
 pub mod extract;
 pub mod gate;
+pub mod guard;
 pub mod http;
 pub mod hub;
 pub mod limiter;

@@ -148,6 +148,11 @@ impl Bucket {
         true
     }
 
+    /// Takes every token there is.
+    fn drain(&self) {
+        self.rebuild(&mut self.lock());
+    }
+
     /// The learned factor, where it differs from the assumption.
     pub fn learned(&self) -> Option<f64> {
         let state = self.lock();
@@ -201,6 +206,8 @@ pub struct AccountBuckets {
     account: AccountId,
     share: f64,
     learned: HashMap<String, f64>,
+    /// Buckets begin without a token: another process drew on AWS's a moment ago.
+    empty: bool,
     buckets: Mutex<HashMap<Key, Arc<Bucket>>>,
 }
 
@@ -209,9 +216,10 @@ const EVERY_REGION: &str = "*";
 
 impl AccountBuckets {
     /// Buckets of `account` at `share`, beginning with what earlier scans learned.
-    pub fn new(account: AccountId, share: f64, learned: Vec<LearnedFactor>) -> Self {
+    /// `empty`: another process called here a moment ago, so nothing is assumed to be left of any burst.
+    pub fn new(account: AccountId, share: f64, learned: Vec<LearnedFactor>, empty: bool) -> Self {
         let learned = learned.into_iter().map(|l| (l.bucket, l.factor)).collect();
-        Self { account, share, learned, buckets: Mutex::default() }
+        Self { account, share, learned, empty, buckets: Mutex::default() }
     }
 
     /// Whose they are.
@@ -231,7 +239,11 @@ impl AccountBuckets {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(buckets.entry(key).or_insert_with_key(|key| {
             let learned = self.learned.get(&bucket_name(service, key)).copied();
-            Arc::new(Bucket::new(limit, region, self.share, learned))
+            let bucket = Bucket::new(limit, region, self.share, learned);
+            if self.empty {
+                bucket.drain();
+            }
+            Arc::new(bucket)
         }))
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     account::AccountContext,
     call::{Budget, Call, CallError, Caller},
+    guard::Guard,
     hub::STS_REGION,
     session::SessionError,
     wire::{next_token, page_params},
@@ -32,8 +33,9 @@ pub async fn probe(
     caller: &Caller,
     context: &Arc<AccountContext>,
     account: &Account,
+    guard: Guard,
 ) -> Result<Result<Probe, ProbeFailure>, NotNow> {
-    let budget = Budget::new(10, 40, false);
+    let budget = Budget::new(10, 40, false, guard);
     let prober = Prober { caller, context, budget };
     if let Err(failure) = prober.identity(account).await? {
         return Ok(Err(failure));
@@ -86,6 +88,7 @@ impl Prober<'_> {
                 Ok(Err(self.failure(Outcome::Unconfirmed, "the session was denied its own identity")))
             }
             Err(CallError::Failed(why)) => Err(NotNow::Failing(why)),
+            Err(CallError::Stopped) => Err(NotNow::Ours("the probe is no longer ours to make".into())),
             Err(other) => Err(NotNow::Failing(format!("{other:?}"))),
         }
     }

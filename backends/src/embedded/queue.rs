@@ -1,9 +1,12 @@
 use async_trait::async_trait;
-use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Task, TaskConsumer, TaskQueue};
+use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -45,6 +48,7 @@ struct State {
     ready: usize,
     next_number: u64,
     closed: bool,
+    marks: HashSet<String>,
 }
 
 impl State {
@@ -156,12 +160,35 @@ impl TaskQueue for EmbeddedQueue {
         Ok(())
     }
 
-    async fn consume(&self, _worker: &str, prefetch: u16) -> Result<Box<dyn TaskConsumer>, QueueError> {
+    async fn consume(&self, _worker: &str, prefetch: u16, shards: Shards) -> Result<Box<dyn TaskConsumer>, QueueError> {
         if prefetch == 0 {
             return Err(QueueError::Refused("a prefetch of 0 would deliver nothing".into()));
         }
         let id = self.shared.lock().number();
-        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, prefetch: usize::from(prefetch) }))
+        Ok(Box::new(EmbeddedConsumer {
+            shared: Arc::clone(&self.shared),
+            id,
+            prefetch: usize::from(prefetch),
+            takes: AtomicBool::new(shards.contains(0)),
+        }))
+    }
+
+    /// One: accounts take turns all the same.
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    async fn backlog(&self) -> Result<Vec<u64>, QueueError> {
+        Ok(vec![self.depth().await?.ready])
+    }
+
+    async fn is_marked(&self, mark: &str) -> Result<bool, QueueError> {
+        Ok(self.shared.lock().marks.contains(mark))
+    }
+
+    async fn mark(&self, mark: &str) -> Result<(), QueueError> {
+        self.shared.lock().marks.insert(mark.to_owned());
+        Ok(())
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -178,8 +205,9 @@ impl TaskQueue for EmbeddedQueue {
 
     async fn purge(&self) -> Result<(), QueueError> {
         let mut state = self.shared.lock();
-        let (held, next_number, closed) = (std::mem::take(&mut state.held), state.next_number, state.closed);
-        *state = State { held, next_number, closed, ..State::default() };
+        let before = std::mem::take(&mut *state);
+        let State { held, next_number, closed, marks, .. } = before;
+        *state = State { held, next_number, closed, marks, ..State::default() };
         Ok(())
     }
 }
@@ -188,6 +216,8 @@ struct EmbeddedConsumer {
     shared: Arc<Shared>,
     id: u64,
     prefetch: usize,
+    /// The one shard is among those chosen.
+    takes: AtomicBool,
 }
 
 impl EmbeddedConsumer {
@@ -224,6 +254,7 @@ impl TaskConsumer for EmbeddedConsumer {
                 let due = state.promote(Instant::now());
                 let held = state.held.values().filter(|(consumer, _)| *consumer == self.id).count();
                 if held < self.prefetch
+                    && self.takes.load(Relaxed)
                     && let Some(entry) = state.pop()
                 {
                     let tag = state.number();
@@ -243,6 +274,17 @@ impl TaskConsumer for EmbeddedConsumer {
                 }
             }
         }
+    }
+
+    fn held(&self) -> u64 {
+        let state = self.shared.lock();
+        state.held.values().filter(|(consumer, _)| *consumer == self.id).count() as u64
+    }
+
+    async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
+        self.takes.store(shards.contains(0), Relaxed);
+        self.shared.changed.notify_waiters();
+        Ok(())
     }
 
     async fn ack(&self, tag: u64) -> Result<(), QueueError> {

@@ -2,7 +2,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE scans (
@@ -17,10 +17,12 @@ CREATE TABLE scan_accounts (
 CREATE INDEX scan_accounts_by_state ON scan_accounts (scan, state, account);
 -- Counting reads this, and not the probes.
 CREATE INDEX scan_accounts_by_source ON scan_accounts (scan, state, source);
--- The body is the progress of a pending cell, and the ledger line of one that has its outcome.
+-- The body is the progress of a pending cell, and the ledger line of one that has its outcome; a cancelled one keeps
+-- its progress beside it, to go on from. Tries count executions begun since the last checkpoint.
 CREATE TABLE cells (
     scan TEXT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL, service TEXT NOT NULL,
     generation INTEGER NOT NULL, attempts INTEGER NOT NULL, outcome TEXT, body TEXT,
+    tries INTEGER NOT NULL DEFAULT 0, begun TEXT, progress TEXT,
     PRIMARY KEY (scan, account, region, service)
 ) WITHOUT ROWID;
 CREATE INDEX cells_pending ON cells (scan, account, region, service) WHERE outcome IS NULL;
@@ -39,6 +41,17 @@ CREATE TABLE denials (
     scan TEXT NOT NULL, account TEXT NOT NULL, at INTEGER NOT NULL, denial TEXT NOT NULL,
     PRIMARY KEY (scan, account)
 ) WITHOUT ROWID;
+CREATE TABLE hastened (scan TEXT NOT NULL, account TEXT NOT NULL, PRIMARY KEY (scan, account)) WITHOUT ROWID;
+-- Times are milliseconds since 1970.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE reports (worker TEXT PRIMARY KEY, report TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE switches (what TEXT PRIMARY KEY, switch TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE registered (account TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+-- One row: which memory this is, and how often accounts were barred.
+CREATE TABLE memory (epoch TEXT NOT NULL, barred INTEGER NOT NULL);
+INSERT INTO memory VALUES (lower(hex(randomblob(16))), 0);
 CREATE TABLE learned (
     account TEXT NOT NULL, bucket TEXT NOT NULL, factor REAL NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (account, bucket)
@@ -48,8 +61,8 @@ CREATE TABLE learned (
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
 /// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 33554432;
-    PRAGMA cache_size = -8192;";
-const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -4096;";
+    PRAGMA cache_size = -3072;";
+const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -1536;";
 
 /// How long a connection waits for another process's lock.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,6 +113,10 @@ fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
         0 | VERSION => Ok(()),
         newer if newer > VERSION => Err(format!(
             "it was written by a newer fleetscan (its version is {newer}, this one's is {VERSION}): use that one, or another --data"
+        )),
+        older if older > 0 => Err(format!(
+            "an earlier fleetscan wrote it (its version is {older}, this one's is {VERSION}): finish its scans with that one, then \
+             move it away"
         )),
         _ => Err(foreign()),
     })

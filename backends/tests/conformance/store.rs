@@ -6,7 +6,9 @@ pub mod scans;
 pub mod shared;
 
 use super::{StoreFactory, account, at};
-use fleetscan_proto::{Cell, LedgerLine, Outcome, PartName, Probe, RegionSource, ScanId, ScanSpec, Store, WorkTotals};
+use fleetscan_proto::{
+    Cell, Lane, LedgerLine, Outcome, PartName, Probe, RegionSource, ScanId, ScanSpec, Store, WorkTotals,
+};
 
 /// Makes a test of every case. `$factory` is an expression that makes a factory of its own for each test; `$runtime`
 /// is the attribute of each test, `$timed` of those that let time pass.
@@ -86,6 +88,9 @@ fn scan_id(n: usize) -> ScanId {
 /// A scan that began `n` seconds after the first.
 fn spec(n: usize) -> ScanSpec {
     ScanSpec {
+        lane: Lane::Urgent,
+        deadline_seconds: Some(3_600),
+        scheduled: true,
         id: scan_id(n),
         plan: "plan".into(),
         started_at: at(i64::try_from(n).expect("small")),

@@ -36,7 +36,7 @@ const WALKS_AT_ONCE: usize = 8;
 /// Why a cell stopped before its end.
 #[derive(Debug)]
 pub enum Halt {
-    /// Its time slice is over, or the worker drains.
+    /// Its time slice is over, the worker drains, or the cell is no longer ours to read.
     Yield,
     /// A bucket is far from its next token.
     Defer(std::time::Duration),
@@ -124,7 +124,7 @@ impl<'a> Extraction<'a> {
     }
 
     fn must_halt(&self) -> bool {
-        self.drain.is_cancelled() || Instant::now() >= self.slice_ends
+        self.drain.is_cancelled() || self.budget.guard().must_hand_in() || Instant::now() >= self.slice_ends
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -175,6 +175,7 @@ impl<'a> Extraction<'a> {
             Err(CallError::Defer(wait)) => return Err(Halt::Defer(wait)),
             Err(CallError::ThrottledOut) => return Err(Halt::ThrottledOut),
             Err(CallError::Session(error)) => return Err(Halt::Session(error)),
+            Err(CallError::Stopped) => return Err(Halt::Yield),
         };
         Ok(Err(refusal))
     }

@@ -1,17 +1,23 @@
 //! A cell's task: begin, read, make the part durable, record the outcome; in this order.
 
-use super::{Done, TaskError, Worker};
+use super::{
+    TaskError, Worker,
+    isolation::{POISON, Ward},
+    persist,
+    task::Done,
+};
 use crate::{
     account::Visit,
     call::Budget,
     extract::{CellEnd, Extraction, ExtractionParts, Halt, outcome_of},
+    guard::Guard,
     session::SessionError,
-    sink::RecordWriter,
+    sink::{NoSink, RecordWriter},
     stats::InFlight,
 };
 use fleetscan_proto::{
-    AssumeDenial, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PartName, ResultPaths, ScanId, SinkError,
-    catalogue::Service,
+    AssumeDenial, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PartName, ResultPaths, ScanId, Sink,
+    SinkError, catalogue::Service,
 };
 use jiff::SignedDuration;
 use std::{
@@ -26,8 +32,9 @@ const DENIAL_WAIT: Duration = Duration::from_secs(2);
 const FAULT_WAIT: Duration = Duration::from_secs(15);
 /// How often at most a session that is denied everything leads to a new AssumeRole.
 const CONFIRM_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// Deliveries without a word of what became of them, after which a task counts as poison.
-const POISON: u32 = 8;
+
+/// Rows asked of the store at once.
+const PENDING_PAGE: usize = 512;
 
 /// One execution of a cell.
 struct Execution<'a> {
@@ -36,6 +43,7 @@ struct Execution<'a> {
     generation: u64,
     service: &'a Arc<Service>,
     visit: &'a Visit,
+    sink: Arc<dyn Sink>,
     attempts: u32,
     /// As it stood when this execution began.
     before: CellProgress,
@@ -49,33 +57,49 @@ impl Worker {
         cell: &Cell,
         generation: u64,
         redeliveries: u32,
+        guard: &Guard,
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
         let now = self.parts.clock.now();
-        if !store.open_denials(scan, Some(&cell.account)).await?.is_empty() {
+        if !persist!(self, store.open_denials(scan, Some(&cell.account)))?.is_empty() {
             return Ok(Done::Defer(generation, DENIAL_WAIT));
         }
-        let (mut progress, attempts) = match store.begin(scan, cell, generation, &self.config.name, now).await? {
+        let _ward = if redeliveries > 0 { self.ward(scan, cell).await? } else { Ward::Free };
+        if guard.must_hand_in() {
+            return Ok(Done::Release);
+        }
+        let begun = persist!(self, store.begin(scan, cell, generation, &self.config.name, now))?;
+        let (mut progress, attempts, unfinished) = match begun {
             Begin::Done | Begin::Stale => return Ok(Done::Ack),
-            Begin::Go { progress, attempts } => (*progress, attempts),
+            Begin::Go { progress, attempts, unfinished } => (*progress, attempts, unfinished),
         };
         progress.started_at.get_or_insert(now);
-        if redeliveries >= POISON {
+        if unfinished >= POISON {
+            tracing::error!(%cell, unfinished, "cell.poison: its workers died of it again and again");
             self.poisoned(scan, cell, generation).await;
-            return Ok(Done::Ack);
+            return Ok(Done::Dead);
         }
         let Some(service) = self.parts.catalogue.service(&cell.service) else {
             // A newer coordinator's catalogue: another worker may know the service.
             return Ok(Done::Defer(generation, FAULT_WAIT));
         };
+        let sink = match self.parts.sinks.of(scan).await {
+            Ok(sink) => sink,
+            Err(NoSink::NoScan) => return Ok(Done::Ack),
+            Err(error) => {
+                tracing::error!(%scan, %error, "sink.not_opened");
+                return Ok(Done::Defer(generation, FAULT_WAIT));
+            }
+        };
         let _in_flight = InFlight::of(&self.stats.cells_in_flight);
-        let visit = self.accounts.enter(store, &cell.account).await?;
+        let visit = persist!(self, self.accounts.enter(store, &cell.account, guard.hold.begins_empty()))?;
         let execution = Execution {
             scan,
             cell,
             generation,
             service,
             visit: &visit,
+            sink: Arc::clone(&sink),
             attempts,
             before: progress.clone(),
             began: Instant::now(),
@@ -87,13 +111,29 @@ impl Worker {
             service,
             cell,
             progress,
-            budget: Budget::new(self.config.retries, self.config.throttles, true),
-            writer: RecordWriter::new(Arc::clone(&self.parts.sink), ResultPaths(scan).cell(cell), part),
+            budget: Budget::new(self.config.retries, self.config.throttles, true, guard.clone()),
+            writer: RecordWriter::new(sink, ResultPaths(scan).cell(cell), part),
             slice_ends: execution.began + self.config.slice,
             drain: self.draining.clone(),
         });
         let end = Box::pin(extraction.run()).await;
         self.conclude(execution, end).await
+    }
+
+    /// A cell that was handed out before: had it begun, or did it only lie beside one that killed its worker?
+    async fn ward(&self, scan: &ScanId, cell: &Cell) -> Result<Ward<'_>, TaskError> {
+        let store = self.parts.store.as_ref();
+        let mut after = None;
+        loop {
+            let page = persist!(self, store.pending_cells(scan, Some(&cell.account), after.as_ref(), PENDING_PAGE))?;
+            if let Some(found) = page.iter().find(|pending| pending.cell == *cell) {
+                return Ok(self.isolation.admit(found.unfinished).await);
+            }
+            match page.last() {
+                Some(last) if page.len() == PENDING_PAGE => after = Some(last.cell.clone()),
+                _ => return Ok(Ward::Free),
+            }
+        }
     }
 
     /// What an execution's end calls for.
@@ -139,7 +179,7 @@ impl Worker {
             Err(error) => return self.no_sink(execution, error).await,
         };
         self.count(&mut progress, part.as_ref());
-        let Execution { scan, cell, generation, service, visit, attempts, .. } = execution;
+        let Execution { scan, cell, generation, service, visit, attempts, sink, .. } = execution;
         let line = LedgerLine {
             cell: cell.clone(),
             outcome,
@@ -151,15 +191,15 @@ impl Worker {
             worker: self.config.name.clone(),
             parts: progress.parts,
         };
-        let completion = self.parts.store.complete(scan, generation, &line).await?;
+        let completion = persist!(self, self.parts.store.complete(scan, generation, &line))?;
         if completion != Completion::First
             && let Some(part) = part
         {
-            self.discard(scan, cell, &part).await;
+            discard(sink.as_ref(), scan, cell, &part).await;
         }
         let learned = visit.retire(service, service.signing_region(&cell.region), self.parts.clock.now());
         if !learned.is_empty() {
-            self.parts.store.keep_learned(&cell.account, &learned).await?;
+            persist!(self, self.parts.store.keep_learned(&cell.account, &learned))?;
         }
         Ok(Done::Ack)
     }
@@ -177,12 +217,12 @@ impl Worker {
             Err(error) => return self.no_sink(execution, error).await,
         };
         self.count(&mut progress, part.as_ref());
-        let Execution { scan, cell, generation, .. } = execution;
-        match self.parts.store.checkpoint(scan, cell, generation, &progress).await? {
+        let Execution { scan, cell, generation, sink, .. } = execution;
+        match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &progress))? {
             Some(generation) => Ok(Done::Defer(generation, wait)),
             None => {
                 if let Some(part) = part {
-                    self.discard(scan, cell, &part).await;
+                    discard(sink.as_ref(), scan, cell, &part).await;
                 }
                 Ok(Done::Ack)
             }
@@ -200,7 +240,7 @@ impl Worker {
         let mut totals = progress.totals;
         totals.records = 0;
         let fresh = CellProgress { totals, started_at: progress.started_at, ..CellProgress::default() };
-        Ok(match self.parts.store.checkpoint(scan, cell, generation, &fresh).await? {
+        Ok(match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &fresh))? {
             Some(generation) => Done::Defer(generation, wait),
             None => Done::Ack,
         })
@@ -225,7 +265,7 @@ impl Worker {
                     doing: format!("{}/{}", execution.cell.region, execution.cell.service),
                     our_fault,
                 };
-                self.parts.store.open_denial(&denial).await?;
+                persist!(self, self.parts.store.open_denial(&denial))?;
                 self.hand_in(execution, progress, writer, DENIAL_WAIT).await
             }
             SessionError::Unavailable(why) => {
@@ -241,15 +281,18 @@ impl Worker {
         }
     }
 
-    /// The part is lost, and so the cell goes on from where it stood before. A sink that refuses ends the work.
+    /// The part is lost, and so the cell goes on from where it stood before. A sink that refuses ends the work, unless
+    /// it is one of many scans': then that scan waits for somebody to mend it.
     async fn no_sink(&self, execution: Execution<'_>, error: SinkError) -> Result<Done, TaskError> {
         tracing::error!(error = %error, "sink.failed");
-        if let SinkError::Refused(why) = error {
+        if let SinkError::Refused(why) = error
+            && self.parts.fleet.is_none()
+        {
             self.give_up(why);
             return Ok(Done::Release);
         }
         let Execution { scan, cell, generation, before, .. } = execution;
-        Ok(match self.parts.store.checkpoint(scan, cell, generation, &before).await? {
+        Ok(match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &before))? {
             Some(generation) => Done::Defer(generation, FAULT_WAIT),
             None => Done::Ack,
         })
@@ -268,7 +311,7 @@ impl Worker {
             worker: self.config.name.clone(),
             parts: Vec::new(),
         };
-        if let Err(error) = self.parts.store.complete(scan, generation, &line).await {
+        if let Err(error) = persist!(self, self.parts.store.complete(scan, generation, &line)) {
             tracing::error!(error = %error, cell = %cell, "cell.poison.unrecorded");
         }
     }
@@ -280,12 +323,12 @@ impl Worker {
             progress.parts.push(part.clone());
         }
     }
+}
 
-    /// Removes a part that does not count. Readers would pass over it; this only saves space.
-    async fn discard(&self, scan: &ScanId, cell: &Cell, part: &PartName) {
-        if let Err(error) = self.parts.sink.remove(&ResultPaths(scan).part(cell, &part.name)).await {
-            tracing::warn!(error = %error, cell = %cell, "part.not_removed");
-        }
+/// Removes a part that does not count. Readers would pass over it; this only saves space.
+async fn discard(sink: &dyn Sink, scan: &ScanId, cell: &Cell, part: &PartName) {
+    if let Err(error) = sink.remove(&ResultPaths(scan).part(cell, &part.name)).await {
+        tracing::warn!(error = %error, cell = %cell, "part.not_removed");
     }
 }
 

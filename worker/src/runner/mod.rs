@@ -1,24 +1,34 @@
 //! A worker: takes tasks from the queue, does them, records what came of them, and only then lets go of them.
 
 mod cell;
+mod desk;
+mod isolation;
+mod member;
+mod probing;
+mod task;
 
 use crate::{
     account::Accounts,
     call::{CallPolicy, Caller},
     gate::Gate,
+    guard::Switches,
     hub::Hub,
-    probe::{NotNow, probe},
     session::Sessions,
+    sink::Sinks,
     stats::{Stats, StatsCell},
 };
 use anyhow::Context as _;
+use desk::Desk;
 use fleetscan_proto::{
-    AccountId, Clock, Delivery, Grants, Outcome, ProbeFailure, QueueError, ScanId, Sink, Store, StoreError,
-    TaskConsumer, TaskKind, TaskQueue, catalogue::Catalogue,
+    Clock, Fleet, Grants, QueueError, Shards, Store, StoreError, TaskConsumer, TaskQueue, catalogue::Catalogue,
 };
-use futures_util::FutureExt as _;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, task::JoinSet};
+use isolation::Isolation;
+use member::Member;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How a worker works.
@@ -46,6 +56,13 @@ pub struct WorkerConfig {
     pub retries: u32,
     /// Throttled answers that one execution of a cell bears.
     pub throttles: u32,
+    /// How long results are held while the store is away, before their tasks go back to the queue: well under the
+    /// broker's acknowledgement timeout.
+    pub store_patience: Duration,
+    /// In a fleet: how often the worker reports, renews its leases and reads orders.
+    pub beat: Duration,
+    /// In a fleet: how long a lease holds that is not renewed.
+    pub lease: Duration,
 }
 
 impl Default for WorkerConfig {
@@ -62,6 +79,9 @@ impl Default for WorkerConfig {
             policy: CallPolicy::default(),
             retries: 60,
             throttles: 2_000,
+            store_patience: Duration::from_secs(180),
+            beat: Duration::from_secs(1),
+            lease: Duration::from_secs(10),
         }
     }
 }
@@ -74,7 +94,7 @@ pub struct WorkerParts {
     /// Where results are recorded.
     pub store: Arc<dyn Store>,
     /// Where records go.
-    pub sink: Arc<dyn Sink>,
+    pub sinks: Arc<Sinks>,
     /// Where grants are found.
     pub grants: Arc<dyn Grants>,
     /// What may be called.
@@ -83,6 +103,8 @@ pub struct WorkerParts {
     pub hub: Arc<Hub>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who else is at work; `None`: nobody, and every account is this worker's.
+    pub fleet: Option<Arc<dyn Fleet>>,
 }
 
 /// A worker.
@@ -92,28 +114,13 @@ pub struct Worker {
     caller: Caller,
     accounts: Arc<Accounts>,
     stats: Arc<StatsCell>,
+    desk: Arc<Desk>,
+    isolation: Isolation,
     /// Cancelled when cells are to hand in what they have.
     draining: CancellationToken,
     /// Cancelled when a result can be written nowhere.
     fatal: CancellationToken,
     why_fatal: std::sync::Mutex<Option<String>>,
-}
-
-/// How long a probe waits that could not be done.
-const PROBE_WAIT: Duration = Duration::from_secs(15);
-/// Probes of an account that AWS answered with an error, after which its cells are failed.
-const PROBE_ATTEMPTS: u32 = 3;
-
-/// What became of a task.
-enum Done {
-    /// Recorded, or nothing to do.
-    Ack,
-    /// Put off, under this generation.
-    Defer(u64, Duration),
-    /// Put off, and an attempt charged.
-    Retry(Duration),
-    /// Given back.
-    Release,
 }
 
 /// A task that could be neither done nor recorded; it will be delivered again.
@@ -122,6 +129,28 @@ enum TaskError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Repeats a call on the store while the store is away, as long as a result may be held. Repeating is safe: each
+/// method is one atomic change that changes nothing the second time.
+macro_rules! persist {
+    ($worker:expr, $call:expr) => {{
+        let began = tokio::time::Instant::now();
+        loop {
+            match $call.await {
+                Err(fleetscan_proto::StoreError::Away(why)) if began.elapsed() < $worker.config.store_patience => {
+                    tracing::warn!(error = why, "store.away: holding what is to be recorded");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Err(fleetscan_proto::StoreError::Lost(why)) => {
+                    $worker.give_up(format!("the store has lost its memory: {why}"));
+                    break Err(fleetscan_proto::StoreError::Lost(why));
+                }
+                answer => break answer,
+            }
+        }
+    }};
+}
+use persist;
 
 impl Worker {
     /// A worker that has not begun.
@@ -144,14 +173,18 @@ impl Worker {
             stats: Arc::clone(&stats),
             slots: Semaphore::new(config.concurrency.max(1)),
             policy: config.policy,
+            switches: Arc::new(Switches::default()),
         };
         let accounts = Arc::new(Accounts::new(config.share, sessions));
+        let desk = Arc::new(Desk::new(parts.queue.shards()));
         Arc::new(Worker {
             config,
             parts,
             caller,
             accounts,
             stats,
+            desk,
+            isolation: Isolation::new(),
             draining: CancellationToken::new(),
             fatal: CancellationToken::new(),
             why_fatal: std::sync::Mutex::default(),
@@ -167,29 +200,80 @@ impl Worker {
     /// and everything held goes back to the queue.
     ///
     /// # Errors
-    /// When results can be written nowhere, or the queue refuses to be consumed.
+    /// When results can be written nowhere, the store has lost its memory, or the queue refuses to be consumed.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        let consumer: Arc<dyn TaskConsumer> = Arc::from(
-            self.parts
-                .queue
-                .consume(&self.config.name, self.config.cells.max(1))
-                .await
-                .context("the queue cannot be consumed")?,
-        );
+        let Some(consumer) = self.consumer(&stop).await? else { return Ok(()) };
+        let leave = CancellationToken::new();
+        let membership = self.join(&consumer, &leave);
         let mut tasks = JoinSet::new();
+        let consumed = self.consume(&consumer, &stop, &mut tasks).await;
+        self.draining.cancel();
+        let drained =
+            tokio::time::timeout(self.config.drain, async { while tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("worker.drain.cut: what was still under way will be done again");
+        }
+        tasks.shutdown().await;
+        leave.cancel();
+        if let Some(membership) = membership {
+            // A member that cannot say goodbye is missed soon enough.
+            let _ = tokio::time::timeout(Duration::from_secs(5), membership).await;
+        }
+        consumed?;
+        match self.why_fatal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            Some(why) => Err(anyhow::anyhow!(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the broker, if need be; `None`: told to stop meanwhile.
+    async fn consumer(&self, stop: &CancellationToken) -> anyhow::Result<Option<Arc<dyn TaskConsumer>>> {
+        let shards = match self.parts.fleet {
+            Some(_) => Shards::Only(BTreeSet::new()),
+            None => {
+                self.desk.hold_all();
+                Shards::All
+            }
+        };
+        loop {
+            let consume = self.parts.queue.consume(&self.config.name, self.config.cells.max(1), shards.clone());
+            match consume.await {
+                Ok(consumer) => return Ok(Some(Arc::from(consumer))),
+                Err(QueueError::Away(why)) => tracing::warn!(error = why, "queue.away"),
+                Err(error) => return Err(error).context("the queue cannot be consumed"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    }
+
+    fn join(self: &Arc<Self>, consumer: &Arc<dyn TaskConsumer>, leave: &CancellationToken) -> Option<JoinHandle<()>> {
+        let fleet = Arc::clone(self.parts.fleet.as_ref()?);
+        let member = Member::new(Arc::clone(self), fleet, Arc::clone(consumer));
+        Some(tokio::spawn(member.run(leave.clone())))
+    }
+
+    async fn consume(
+        self: &Arc<Self>,
+        consumer: &Arc<dyn TaskConsumer>,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<()> {
         loop {
             let delivery = tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.fatal.cancelled() => break,
+                () = stop.cancelled() => return Ok(()),
+                () = self.fatal.cancelled() => return Ok(()),
                 next = consumer.next() => next,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             };
             match delivery {
                 Ok(Some(delivery)) => {
-                    let (worker, consumer) = (Arc::clone(&self), Arc::clone(&consumer));
+                    let (worker, consumer) = (Arc::clone(self), Arc::clone(consumer));
                     tasks.spawn(async move { worker.handle(consumer.as_ref(), delivery).await });
                 }
-                Ok(None) => break,
+                Ok(None) => return Ok(()),
                 Err(QueueError::Away(why)) => {
                     tracing::warn!(error = why, "queue.away");
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -197,106 +281,9 @@ impl Worker {
                 Err(error) => return Err(error).context("the queue cannot be consumed"),
             }
         }
-        self.draining.cancel();
-        let drained =
-            tokio::time::timeout(self.config.drain, async { while tasks.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            tracing::warn!("worker.drain.cut: what was still under way will be done again");
-        }
-        match self.why_fatal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-            Some(why) => Err(anyhow::anyhow!(why)),
-            None => Ok(()),
-        }
     }
 
-    async fn handle(&self, consumer: &dyn TaskConsumer, delivery: Delivery) {
-        let Delivery { task, redeliveries, tag } = delivery;
-        let work = async {
-            match &task.kind {
-                TaskKind::Probe { account } => self.probe(&task.scan, account, task.generation, task.attempt).await,
-                TaskKind::Cell(cell) => self.cell(&task.scan, cell, task.generation, redeliveries).await,
-            }
-        };
-        let ended = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(Done::Ack)) => consumer.ack(tag).await,
-            Ok(Ok(Done::Release)) => consumer.release(tag).await,
-            Ok(Ok(Done::Defer(generation, delay))) => {
-                let mut task = task;
-                task.generation = generation;
-                consumer.defer(tag, task, delay).await
-            }
-            Ok(Ok(Done::Retry(delay))) => {
-                let mut task = task;
-                task.attempt += 1;
-                consumer.defer(tag, task, delay).await
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = %error, scan = %task.scan, account = %task.account(), "task.unrecorded");
-                consumer.defer(tag, task, Duration::from_secs(15)).await
-            }
-            Err(_panic) => self.panicked(consumer, tag, task).await,
-        };
-        if let Err(error) = ended {
-            tracing::warn!(error = %error, "task.not_acknowledged: it will be delivered again");
-        }
-    }
-
-    /// A task that panics is tried twice more; then it is poison, and its cell says so.
-    async fn panicked(
-        &self,
-        consumer: &dyn TaskConsumer,
-        tag: u64,
-        mut task: fleetscan_proto::Task,
-    ) -> Result<(), QueueError> {
-        task.attempt += 1;
-        tracing::error!(scan = %task.scan, account = %task.account(), attempt = task.attempt, "task.panicked");
-        if task.attempt < 3 {
-            return consumer.defer(tag, task, Duration::from_secs(1)).await;
-        }
-        if let TaskKind::Cell(cell) = &task.kind {
-            self.poisoned(&task.scan, cell, task.generation).await;
-        }
-        consumer.dead_letter(tag, "the worker panicked three times").await
-    }
-
-    async fn probe(
-        &self,
-        scan: &ScanId,
-        account: &AccountId,
-        generation: u64,
-        attempt: u32,
-    ) -> Result<Done, TaskError> {
-        let store = self.parts.store.as_ref();
-        let Some(spec) = self.parts.grants.account(account).await? else {
-            let failure = self.probe_failure(Outcome::Cancelled, "the account's grant was removed".into());
-            store.record_probe(scan, account, generation, Err(failure)).await?;
-            return Ok(Done::Ack);
-        };
-        let visit = self.accounts.enter(store, account).await?;
-        let found = match probe(&self.caller, visit.context(), &spec).await {
-            Ok(found) => found,
-            Err(_) if self.draining.is_cancelled() => return Ok(Done::Release),
-            Err(NotNow::Ours(why)) => {
-                tracing::warn!(account = %account, error = why, "probe.not_now");
-                return Ok(Done::Defer(generation, PROBE_WAIT));
-            }
-            Err(NotNow::Failing(why)) if attempt + 1 < PROBE_ATTEMPTS => {
-                tracing::warn!(account = %account, error = why, "probe.failing");
-                return Ok(Done::Retry(PROBE_WAIT));
-            }
-            Err(NotNow::Failing(why)) => {
-                Err(self.probe_failure(Outcome::Failed, format!("the probe failed {PROBE_ATTEMPTS} times: {why}")))
-            }
-        };
-        store.record_probe(scan, account, generation, found).await?;
-        Ok(Done::Ack)
-    }
-
-    fn probe_failure(&self, outcome: Outcome, reason: String) -> ProbeFailure {
-        ProbeFailure { outcome, reason, code: None, request_id: None, at: self.parts.clock.now() }
-    }
-
-    /// Nothing can be written any more: stop, and say why.
+    /// Nothing can be recorded any more: stop, and say why.
     fn give_up(&self, why: String) {
         self.why_fatal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(why);
         self.draining.cancel();

@@ -1,11 +1,13 @@
 //! Where results go.
 
+mod by_scan;
 #[cfg(test)]
 mod conformance;
 mod file;
 mod folders;
 mod records;
 
+pub use by_scan::{NoSink, Sinks};
 pub use file::FileSink;
 pub use records::{RecordWriter, read_records};
 

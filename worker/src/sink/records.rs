@@ -4,14 +4,19 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     sync::Arc,
 };
+use zstd::zstd_safe::CParameter;
 
 /// Lines are gathered up to so many bytes before they are compressed: most cells never have more, and need no
 /// compressor of their own while they are under way.
-const GATHER: usize = 256 * 1024;
+const GATHER: usize = 128 * 1024;
 /// Compressed bytes are handed to the sink in pieces of at least this size.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 64 * 1024;
 /// zstd's default: beyond it, time grows faster than files shrink.
 const LEVEL: i32 = 3;
+/// How far back a compressor looks in a part whose size is not known, as a power of two, and how large its tables are:
+/// a tenth of the level's default, for many cells compress at once, and records repeat what stands close by.
+const WINDOW_LOG: u32 = 18;
+const TABLE_LOG: u32 = 15;
 
 /// Writes a part: records as JSON lines, compressed with zstd. Nothing is created before the first record, and a part
 /// without records is none.
@@ -93,6 +98,12 @@ impl RecordWriter {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(|e| compressing(&e))?;
         let size = if last { u64::try_from(self.gathered.len()).ok() } else { None };
         encoder.set_pledged_src_size(size).map_err(|e| compressing(&e))?;
+        if size.is_none() {
+            let table = [CParameter::HashLog(TABLE_LOG), CParameter::ChainLog(TABLE_LOG)];
+            for parameter in [CParameter::WindowLog(WINDOW_LOG)].into_iter().chain(table) {
+                encoder.set_parameter(parameter).map_err(|e| compressing(&e))?;
+            }
+        }
         Ok(Open { object, encoder, hash: Sha256::new() })
     }
 }

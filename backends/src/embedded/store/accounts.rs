@@ -1,5 +1,5 @@
 use super::sql::{change, encode, json, limit_of, one, rows, word, word_of};
-use fleetscan_proto::{AccountChange, AccountId, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
+use fleetscan_proto::{AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
 use rusqlite::{Connection, Row, params};
 
 pub(super) fn account_status(c: &Connection, account: &AccountId) -> rusqlite::Result<Option<AccountStatus>> {
@@ -30,6 +30,10 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
         params![account, word_of(&status.state)?, encode(&status)?],
     )?;
     let from = before.map(|b| b.state);
+    let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
+    if from != Some(status.state) && barred {
+        change(c, "UPDATE memory SET barred = barred + 1", [])?;
+    }
     if from != Some(status.state) {
         let entry = AccountChange { at: status.since, from, to: status.state, evidence: status.evidence.clone() };
         change(

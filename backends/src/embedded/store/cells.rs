@@ -3,7 +3,8 @@ use super::{
     sql::{change, decode, encode, json, limit_of, one, rows, word},
 };
 use fleetscan_proto::{
-    AccountId, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanCounts, ScanId, WorkTotals,
+    AccountId, Begin, Begun, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanCounts, ScanId,
+    WorkTotals,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -11,6 +12,7 @@ use rusqlite::{Connection, Row, params};
 struct CellRow {
     generation: u64,
     attempts: u32,
+    tries: u32,
     done: bool,
     body: Option<String>,
 }
@@ -18,9 +20,12 @@ struct CellRow {
 fn cell_row(connection: &Connection, scan: &ScanId, cell: &Cell) -> rusqlite::Result<Option<CellRow>> {
     one(
         connection,
-        "SELECT generation, attempts, outcome IS NOT NULL, body FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        "SELECT generation, attempts, outcome IS NOT NULL, body, tries FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
-        |row| Ok(CellRow { generation: row.get(0)?, attempts: row.get(1)?, done: row.get(2)?, body: row.get(3)? }),
+        |row| {
+            let (generation, attempts, done) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(CellRow { generation, attempts, done, body: row.get(3)?, tries: row.get(4)? })
+        },
     )
 }
 
@@ -28,7 +33,10 @@ fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> r
     let (cell, outcome) = (&line.cell, line.outcome.as_str());
     change(
         connection,
-        "UPDATE cells SET outcome = ?5, body = ?6 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        // Of a cell that had no outcome yet, the body is its progress.
+        "UPDATE cells SET progress = CASE WHEN outcome IS NOT NULL THEN progress WHEN ?5 = 'cancelled' THEN body END,
+         outcome = ?5, body = ?6, begun = NULL
+         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, outcome, encode(line)?],
     )?;
     add_totals(connection, scan, line, 1)
@@ -67,7 +75,13 @@ fn place(after: Option<&Cell>) -> (String, String, String) {
 /// No account's id is greater.
 const LAST_ACCOUNT: &str = "999999999999";
 
-pub(super) fn begin(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64) -> rusqlite::Result<Begin> {
+pub(super) fn begin(
+    c: &Connection,
+    scan: &ScanId,
+    cell: &Cell,
+    generation: u64,
+    begun: &Begun,
+) -> rusqlite::Result<Begin> {
     if !is_running(c, scan)? {
         return Ok(Begin::Stale);
     }
@@ -80,11 +94,12 @@ pub(super) fn begin(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64)
     }
     change(
         c,
-        "UPDATE cells SET attempts = attempts + 1 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
-        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
+        "UPDATE cells SET attempts = attempts + 1, tries = tries + 1, begun = ?5
+         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, encode(begun)?],
     )?;
     let progress = row.body.as_deref().map(decode).transpose()?.unwrap_or_default();
-    Ok(Begin::Go { progress: Box::new(progress), attempts: row.attempts + 1 })
+    Ok(Begin::Go { progress: Box::new(progress), attempts: row.attempts + 1, unfinished: row.tries })
 }
 
 pub(super) fn checkpoint(
@@ -96,7 +111,7 @@ pub(super) fn checkpoint(
 ) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
-        "UPDATE cells SET generation = generation + 1, body = ?6
+        "UPDATE cells SET generation = generation + 1, body = ?6, tries = 0, begun = NULL
          WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation, encode(progress)?],
     )?;
@@ -106,7 +121,7 @@ pub(super) fn checkpoint(
 pub(super) fn renew_cell(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
-        "UPDATE cells SET generation = generation + 1
+        "UPDATE cells SET generation = generation + 1, begun = NULL
          WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation],
     )?;
@@ -177,6 +192,44 @@ fn pending_chunk(c: &Connection, scan: &ScanId, account: Option<&AccountId>) -> 
     }
 }
 
+/// Makes a scan's cancelled cells pending again, and answers how many. An account of which nothing was read goes back
+/// to where its probe was not yet made: its cells were guessed when the scan was cancelled.
+pub(super) fn reopen_cells(c: &Connection, scan: &ScanId) -> rusqlite::Result<u64> {
+    let lines: Vec<LedgerLine> =
+        rows(c, "SELECT body FROM cells WHERE scan = ?1 AND outcome = 'cancelled'", [scan.as_str()], |row| {
+            json(row, 0)
+        })?;
+    for line in &lines {
+        add_totals(c, scan, line, -1)?;
+    }
+    change(
+        c,
+        "UPDATE cells SET outcome = NULL, body = progress, progress = NULL, generation = generation + 1, tries = 0,
+         begun = NULL WHERE scan = ?1 AND outcome = 'cancelled'",
+        [scan.as_str()],
+    )?;
+    let unread: Vec<String> = rows(
+        c,
+        "SELECT account FROM scan_accounts WHERE scan = ?1 AND state = 2 AND source IS NULL AND NOT EXISTS (
+            SELECT 1 FROM cells WHERE scan = ?1 AND cells.account = scan_accounts.account
+            AND (outcome IS NOT NULL OR body IS NOT NULL))",
+        [scan.as_str()],
+        |row| row.get(0),
+    )?;
+    for account in &unread {
+        let removed = change(c, "DELETE FROM cells WHERE scan = ?1 AND account = ?2", params![scan.as_str(), account])?;
+        let known = "UPDATE totals SET cells = cells - ?2 WHERE scan = ?1 AND outcome = ''";
+        change(c, known, params![scan.as_str(), i64::try_from(removed).unwrap_or(i64::MAX)])?;
+        change(
+            c,
+            "UPDATE scan_accounts SET state = 0, generation = generation + 1, source = NULL, probe = NULL
+             WHERE scan = ?1 AND account = ?2",
+            params![scan.as_str(), account],
+        )?;
+    }
+    Ok(u64::try_from(lines.len()).unwrap_or(u64::MAX))
+}
+
 pub(super) fn amend_cells(
     c: &Connection,
     scan: &ScanId,
@@ -218,11 +271,20 @@ pub(super) fn pending_cells(
     };
     rows(
         c,
-        "SELECT account, region, service, generation FROM cells INDEXED BY cells_pending
+        "SELECT account, region, service, generation, attempts, tries, begun FROM cells INDEXED BY cells_pending
          WHERE scan = ?1 AND outcome IS NULL AND (account, region, service) > (?2, ?3, ?4) AND account <= ?5
          ORDER BY account, region, service LIMIT ?6",
         params![scan.as_str(), first, r, s, last, limit_of(limit)],
-        |row| Ok(PendingCell { cell: cell_of(row)?, generation: row.get(3)? }),
+        |row| {
+            let begun: Option<String> = row.get(6)?;
+            Ok(PendingCell {
+                cell: cell_of(row)?,
+                generation: row.get(3)?,
+                attempts: row.get(4)?,
+                unfinished: row.get(5)?,
+                begun: begun.as_deref().map(decode).transpose()?,
+            })
+        },
     )
 }
 

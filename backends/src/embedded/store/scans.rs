@@ -1,3 +1,4 @@
+use super::cells::reopen_cells;
 use super::sql::{change, decode, encode, json, limit_of, one, rows, word, word_of};
 use fleetscan_proto::{
     AccountId, Cell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanId, ScanRow, ScanSpec, ScanState,
@@ -71,10 +72,72 @@ pub(super) fn unfinished_scan(c: &Connection, plan: &str, since: Timestamp) -> r
     )
 }
 
+/// Answers how many cells are read again; `None`: the scan is not a cancelled one.
+pub(super) fn reopen_scan(c: &Connection, scan: &ScanId) -> rusqlite::Result<Option<u64>> {
+    let reopened = change(
+        c,
+        "UPDATE scans SET state = 'running', finished = NULL WHERE id = ?1 AND state = 'cancelled'",
+        [scan.as_str()],
+    )?;
+    if reopened == 0 {
+        return Ok(None);
+    }
+    reopen_cells(c, scan).map(Some)
+}
+
+pub(super) fn hasten(c: &Connection, scan: &ScanId, accounts: &[AccountId]) -> rusqlite::Result<()> {
+    for account in accounts {
+        change(
+            c,
+            "INSERT INTO hastened SELECT scan, account FROM scan_accounts WHERE scan = ?1 AND account = ?2
+             AND EXISTS (SELECT 1 FROM scans WHERE id = ?1 AND state = 'running') ON CONFLICT DO NOTHING",
+            params![scan.as_str(), account.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn take_hastened(c: &Connection, scan: &ScanId, limit: usize) -> rusqlite::Result<Vec<AccountId>> {
+    let accounts: Vec<AccountId> = rows(
+        c,
+        "SELECT account FROM hastened WHERE scan = ?1 ORDER BY account LIMIT ?2",
+        params![scan.as_str(), limit_of(limit)],
+        |row| word(row.get(0)?),
+    )?;
+    for account in &accounts {
+        change(c, "DELETE FROM hastened WHERE scan = ?1 AND account = ?2", params![scan.as_str(), account.as_str()])?;
+    }
+    Ok(accounts)
+}
+
+pub(super) fn scan_account(
+    c: &Connection,
+    scan: &ScanId,
+    account: &AccountId,
+) -> rusqlite::Result<Option<ScanAccount>> {
+    one(
+        c,
+        "SELECT account, state, generation, probe FROM scan_accounts WHERE scan = ?1 AND account = ?2",
+        params![scan.as_str(), account.as_str()],
+        account_row,
+    )
+}
+
+fn account_row(row: &Row<'_>) -> rusqlite::Result<ScanAccount> {
+    let probe: Option<String> = row.get(3)?;
+    Ok(ScanAccount {
+        account: word(row.get(0)?)?,
+        state: number_state(row.get(1)?),
+        generation: row.get(2)?,
+        probe: probe.as_deref().map(decode).transpose()?,
+    })
+}
+
 pub(super) fn end_scan(c: &Connection, scan: &ScanId, state: ScanState, at: Timestamp) -> rusqlite::Result<()> {
     change(
         c,
-        "UPDATE scans SET state = ?2, finished = ?3 WHERE id = ?1 AND state = 'running'",
+        "UPDATE scans SET state = ?2, finished = CASE WHEN ?2 = 'cancelling' THEN NULL ELSE ?3 END
+         WHERE id = ?1 AND (state = 'running' OR state = 'cancelling' AND ?2 != 'cancelling')",
         params![scan.as_str(), word_of(&state)?, word_of(&at)?],
     )?;
     change(c, "DELETE FROM denials WHERE scan = ?1", [scan.as_str()])?;
@@ -83,10 +146,11 @@ pub(super) fn end_scan(c: &Connection, scan: &ScanId, state: ScanState, at: Time
 
 /// Answers whether it runs, and so was not forgotten.
 pub(super) fn forget_scan(c: &Connection, scan: &ScanId) -> rusqlite::Result<bool> {
-    if is_running(c, scan)? {
+    let under_way = "SELECT 1 FROM scans WHERE id = ?1 AND state IN ('running', 'cancelling')";
+    if one(c, under_way, [scan.as_str()], |_| Ok(()))?.is_some() {
         return Ok(true);
     }
-    for table in ["cells", "scan_accounts", "totals", "denials"] {
+    for table in ["cells", "scan_accounts", "totals", "denials", "hastened"] {
         change(c, &format!("DELETE FROM {table} WHERE scan = ?1"), [scan.as_str()])?;
     }
     change(c, "DELETE FROM scans WHERE id = ?1", [scan.as_str()])?;
@@ -105,15 +169,7 @@ pub(super) fn scan_accounts(
         c,
         "SELECT account, state, generation, probe FROM scan_accounts WHERE scan = ?1 AND state = ?2 AND account > ?3 ORDER BY account LIMIT ?4",
         params![scan.as_str(), state_number(state), after, limit_of(limit)],
-        |row| {
-            let probe: Option<String> = row.get(3)?;
-            Ok(ScanAccount {
-                account: word(row.get(0)?)?,
-                state: number_state(row.get(1)?),
-                generation: row.get(2)?,
-                probe: probe.as_deref().map(decode).transpose()?,
-            })
-        },
+        account_row,
     )
 }
 
@@ -161,7 +217,7 @@ pub(super) fn plan_account(c: &Connection, scan: &ScanId, account: &AccountId, c
     for cell in cells {
         stored += change(
             c,
-            "INSERT INTO cells VALUES (?1, ?2, ?3, ?4, 1, 0, NULL, NULL) ON CONFLICT DO NOTHING",
+            "INSERT INTO cells (scan, account, region, service, generation, attempts, outcome, body) VALUES (?1, ?2, ?3, ?4, 1, 0, NULL, NULL) ON CONFLICT DO NOTHING",
             params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
         )?;
     }

@@ -28,8 +28,8 @@ async fn begin(store: &impl Store, scan: &ScanId, cell: &Cell, generation: u64) 
     store.begin(scan, cell, generation, "worker-1", at(95)).await.expect("begun")
 }
 
-fn go(progress: CellProgress, attempts: u32) -> Begin {
-    Begin::Go { progress: Box::new(progress), attempts }
+fn go(progress: CellProgress, attempts: u32, unfinished: u32) -> Begin {
+    Begin::Go { progress: Box::new(progress), attempts, unfinished }
 }
 
 async fn one_cell<F: StoreFactory>(factory: &F) -> (F::Store, ScanId, Cell) {
@@ -40,12 +40,12 @@ async fn one_cell<F: StoreFactory>(factory: &F) -> (F::Store, ScanId, Cell) {
 
 pub async fn beginning_counts_attempts_and_starts_from_nothing<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
-    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 1));
-    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 2), "a delivery came twice");
+    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 1, 0));
+    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 2, 1), "a delivery came twice");
     assert_eq!(begin(&store, &scan, &cell, 2).await, Begin::Stale, "a generation that is yet to come");
     assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
     assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3), "stale ones were not counted");
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3, 2), "stale ones were not counted");
 }
 
 pub async fn an_unknown_cell_is_stale<F: StoreFactory>(factory: &F) {
@@ -66,10 +66,10 @@ pub async fn a_checkpoint_keeps_progress_under_a_new_generation<F: StoreFactory>
     begin(&store, &scan, &cell, 1).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
     assert_eq!(all_pending(&store, &scan).await, [(cell.clone(), 2)]);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 2));
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 2, 0));
     let emptied = CellProgress::default();
     assert_eq!(store.checkpoint(&scan, &cell, 2, &emptied).await.expect("answers"), Some(3));
-    assert_eq!(begin(&store, &scan, &cell, 3).await, go(emptied, 3), "progress is replaced, not merged");
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(emptied, 3, 0), "progress is replaced, not merged");
 }
 
 pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
@@ -80,14 +80,14 @@ pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
         assert_eq!(store.checkpoint(&scan, &cell, stale, &late).await.expect("answers"), None);
         assert_eq!(store.renew_cell(&scan, &cell, stale).await.expect("answers"), None);
     }
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1));
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1, 0));
 }
 
 pub async fn renewing_leaves_the_progress_alone<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
     assert_eq!(store.renew_cell(&scan, &cell, 2).await.expect("answers"), Some(3));
-    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 1));
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 1, 0));
 }
 
 pub async fn a_result_counts_first_and_once<F: StoreFactory>(factory: &F) {
@@ -109,7 +109,7 @@ pub async fn a_stale_result_does_not_count<F: StoreFactory>(factory: &F) {
         assert_eq!(completion, Completion::Stale);
     }
     assert_eq!(whole_ledger(&store, &scan).await, []);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1), "it is pending still");
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1, 0), "it is pending still");
 }
 
 pub async fn a_cell_that_is_done_stays_as_it_is<F: StoreFactory>(factory: &F) {

@@ -1,7 +1,8 @@
 use super::{StoreFactory, account, at, part, planned_scan};
 use crate::conformance::cell;
 use fleetscan_proto::{
-    AccountId, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanId, Store, WorkTotals,
+    AccountId, Begin, Begun, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanId, Store,
+    WorkTotals,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use std::collections::BTreeMap;
@@ -16,8 +17,22 @@ struct Model {
 struct ModelCell {
     generation: u64,
     attempts: u32,
+    tries: u32,
+    begun: Option<Begun>,
     progress: CellProgress,
     line: Option<LedgerLine>,
+}
+
+impl ModelCell {
+    fn as_pending(&self, cell: &Cell) -> PendingCell {
+        PendingCell {
+            cell: cell.clone(),
+            generation: self.generation,
+            attempts: self.attempts,
+            unfinished: self.tries,
+            begun: self.begun.clone(),
+        }
+    }
 }
 
 impl Model {
@@ -28,8 +43,11 @@ impl Model {
         match self.cells.get_mut(cell) {
             Some(known) if known.line.is_some() => Begin::Done,
             Some(known) if known.generation == generation => {
+                let unfinished = known.tries;
                 known.attempts += 1;
-                Begin::Go { progress: Box::new(known.progress.clone()), attempts: known.attempts }
+                known.tries += 1;
+                known.begun = Some(Begun { worker: "worker-1".into(), at: at(95) });
+                Begin::Go { progress: Box::new(known.progress.clone()), attempts: known.attempts, unfinished }
             }
             _ => Begin::Stale,
         }
@@ -38,7 +56,9 @@ impl Model {
         let known = self.pending(cell, generation)?;
         if let Some(progress) = progress {
             known.progress = progress.clone();
+            known.tries = 0;
         }
+        known.begun = None;
         known.generation += 1;
         Some(known.generation)
     }
@@ -191,8 +211,7 @@ async fn agree(store: &impl Store, scan: &ScanId, model: &Model, dice: &mut Dice
     assert_eq!(store.ledger(scan, None, 1_000).await.expect("readable"), lines);
 
     let waiting = model.cells.iter().filter(|(_, known)| known.line.is_none());
-    let pending: Vec<_> =
-        waiting.map(|(cell, known)| PendingCell { cell: cell.clone(), generation: known.generation }).collect();
+    let pending: Vec<_> = waiting.map(|(cell, known)| known.as_pending(cell)).collect();
     assert_eq!(store.pending_cells(scan, None, None, 1_000).await.expect("readable"), pending);
     let own: Vec<_> = pending.iter().filter(|p| p.cell.account == account(2)).cloned().collect();
     assert_eq!(store.pending_cells(scan, Some(&account(2)), None, 1_000).await.expect("readable"), own);

@@ -274,7 +274,7 @@ pub async fn a_store_opened_again_remembers_everything<F: StoreFactory>(factory:
     assert_eq!(whole_ledger(&store, &scan).await, [line(&cells[0], Outcome::Complete)]);
     assert_eq!(all_pending(&store, &scan).await, [(cells[1].clone(), 2), (cells[2].clone(), 1)]);
     let begun = store.begin(&scan, &cells[1], 2, "worker-2", at(100)).await.expect("begun");
-    assert_eq!(begun, Begin::Go { progress: Box::new(progress), attempts: 1 });
+    assert_eq!(begun, Begin::Go { progress: Box::new(progress), attempts: 1, unfinished: 0 });
     assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(status));
     assert_eq!(store.account_history(&account(1)).await.expect("readable").len(), 1);
     assert_eq!(store.open_denials(&scan, None).await.expect("readable"), [denial]);

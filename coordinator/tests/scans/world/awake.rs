@@ -42,6 +42,10 @@ awake_store! {
     scans() -> Vec<ScanRow>;
     unfinished_scan(plan: &str, since: Timestamp) -> Option<ScanRow>;
     end_scan(scan: &ScanId, state: ScanState, at: Timestamp) -> ();
+    reopen_scan(scan: &ScanId) -> Option<u64>;
+    hasten(scan: &ScanId, accounts: &[AccountId]) -> ();
+    take_hastened(scan: &ScanId, limit: usize) -> Vec<AccountId>;
+    scan_account(scan: &ScanId, account: &AccountId) -> Option<ScanAccount>;
     forget_scan(scan: &ScanId) -> ();
     scan_accounts(scan: &ScanId, state: ScanAccountState, after: Option<&AccountId>, limit: usize) -> Vec<ScanAccount>;
     record_probe(scan: &ScanId, account: &AccountId, generation: u64, probe: Result<Probe, ProbeFailure>) -> bool;

@@ -8,8 +8,8 @@ use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
 use fleetscan_coordinator::{HubCheck, Registry, ScanEnd, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner};
 use fleetscan_proto::{
     Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, Grant, LedgerLine, Manifest, Outcome, PartName,
-    Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Store, Task, TaskConsumer, TaskKind, TaskQueue,
-    WorkTotals, catalogue::Catalogue,
+    Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task, TaskConsumer, TaskKind,
+    TaskQueue, WorkTotals, catalogue::Catalogue,
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -135,6 +135,7 @@ impl World {
 
     pub fn runner(&self) -> ScanRunner {
         let parts = ScanParts {
+            fleet: None,
             queue: self.queue.clone(),
             store: self.store.clone(),
             sink: self.sink.clone(),
@@ -142,7 +143,7 @@ impl World {
             clock: self.clock.clone(),
             catalogue: self.catalogue.clone(),
             accounts: self.registry.clone(),
-            assume_role_calls: Arc::new(|| 7),
+            assume_role_calls: Arc::new(|| Some(7)),
         };
         let request = ScanRequest { out: "memory".into(), fresh: self.fresh, share: 0.5, ..ScanRequest::default() };
         ScanRunner::new(parts, request, self.options.clone())
@@ -161,11 +162,11 @@ impl World {
         script: impl Fn(&TaskKind, Duration) -> Reply + Send + Sync + 'static,
     ) -> Result<(ScanId, ScanEnd), ScanError> {
         let runner = self.runner();
-        let opened = runner.open().await?;
+        let opened = runner.open(&self.registry).await?;
         let script: Arc<Script> = Arc::new(script);
         let mut workers = tokio::task::JoinSet::new();
         for number in 0..4 {
-            let consumer = self.queue.consume(&format!("w{number}"), 4).await.expect("consumes");
+            let consumer = self.queue.consume(&format!("w{number}"), 4, Shards::All).await.expect("consumes");
             let worker = FakeWorker {
                 store: self.store.clone(),
                 sink: self.sink.clone(),

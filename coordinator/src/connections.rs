@@ -1,0 +1,313 @@
+//! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
+//! a copy of it all.
+
+use crate::{ScanError, dispatch::PAGE};
+use fleetscan_backends::{KeyError, Keyring};
+use fleetscan_proto::{
+    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, RegisteredAccount, Store, StoreError,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How often a change is tried again that another operator's change came before.
+const TRIES: usize = 5;
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The store is away or refuses.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A key is missing, or does not open what it should.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// What was asked cannot be done.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ConnectionError> for ScanError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Store(error) => ScanError::Store(error),
+            other => ScanError::Refused(other.to_string()),
+        }
+    }
+}
+
+/// What became of an account that was to be connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connected {
+    /// It is new.
+    Added,
+    /// It was there, and is now as it was given.
+    Updated,
+    /// It was there, and exactly so.
+    Unchanged,
+    /// It had been disconnected, and is back.
+    Reconnected,
+}
+
+/// An account with its standing: one line of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// As it is registered.
+    pub account: RegisteredAccount,
+    /// As scans know it.
+    pub status: Option<AccountStatus>,
+}
+
+impl Listed {
+    /// Where it stands.
+    pub fn state(&self) -> AccountState {
+        match &self.status {
+            _ if self.account.grant.is_none() => AccountState::Disconnected,
+            Some(status) => status.state,
+            None => AccountState::Pending,
+        }
+    }
+}
+
+/// A registry as it is carried away. Grants stay sealed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryCopy {
+    /// Layout of this copy.
+    pub format: u32,
+    /// When it was made.
+    pub at: jiff::Timestamp,
+    /// Every account, disconnected ones included: their tombstones keep them from coming back.
+    pub accounts: Vec<RegisteredAccount>,
+}
+
+/// Layout of a [`RegistryCopy`].
+pub const COPY_FORMAT: u32 = 1;
+
+/// The desk at which accounts are connected.
+pub struct Connections {
+    /// Where accounts are kept.
+    pub registry: Arc<dyn AccountRegistry>,
+    /// Where their standing is kept.
+    pub store: Arc<dyn Store>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Connections {
+    /// Connects an account, or makes it what it is now said to be.
+    pub async fn connect(
+        &self,
+        keys: &Keyring,
+        account: &Account,
+        profile: &str,
+        catalogue: &str,
+    ) -> Result<Connected, ConnectionError> {
+        for _ in 0..TRIES {
+            let before = self.registry.registered(&account.id).await?;
+            let opened = match before.as_ref().and_then(|known| known.grant.as_ref()) {
+                Some(sealed) => Some(keys.open(&account.id, sealed)?),
+                None => None,
+            };
+            if let Some(known) = &before
+                && opened.as_ref() == Some(&account.grant)
+                && (&known.name, &known.customer, &known.regions)
+                    == (&account.name, &account.customer, &account.regions)
+            {
+                return Ok(Connected::Unchanged);
+            }
+            let new = RegisteredAccount {
+                id: account.id.clone(),
+                name: account.name.clone(),
+                customer: account.customer.clone(),
+                regions: account.regions.clone(),
+                // An account stays on the profile that its owner was told of.
+                profile: before.as_ref().map_or_else(|| profile.to_owned(), |known| known.profile.clone()),
+                catalogue: before.as_ref().map_or_else(|| catalogue.to_owned(), |known| known.catalogue.clone()),
+                no_session_policy: before.as_ref().is_some_and(|known| known.no_session_policy),
+                added_at: before.as_ref().map_or_else(|| self.clock.now(), |known| known.added_at),
+                grant: Some(keys.seal(&account.id, &account.grant)?),
+                removed_at: None,
+                version: before.as_ref().map_or(0, |known| known.version) + 1,
+            };
+            if !self.registry.put_registered(&new).await? {
+                continue;
+            }
+            let connected = match &before {
+                None => Connected::Added,
+                Some(known) if known.grant.is_none() => Connected::Reconnected,
+                Some(_) => Connected::Updated,
+            };
+            if connected != Connected::Updated {
+                self.set_state(&account.id, AccountState::Pending, "connect").await?;
+            }
+            return Ok(connected);
+        }
+        Err(busy(&account.id))
+    }
+
+    /// Changes what is known of an account beside its grant.
+    pub async fn change(
+        &self,
+        id: &AccountId,
+        change: impl Fn(&mut RegisteredAccount),
+    ) -> Result<RegisteredAccount, ConnectionError> {
+        for _ in 0..TRIES {
+            let mut account = self.known(id).await?;
+            let before = account.clone();
+            change(&mut account);
+            if account == before {
+                return Ok(account);
+            }
+            account.version = before.version + 1;
+            if self.registry.put_registered(&account).await? {
+                return Ok(account);
+            }
+        }
+        Err(busy(id))
+    }
+
+    /// Leaves an account alone from now on.
+    pub async fn pause(&self, id: &AccountId) -> Result<(), ConnectionError> {
+        self.known(id).await?;
+        self.set_state(id, AccountState::Paused, "pause").await
+    }
+
+    /// Ends a pause. The account is what it was before, as far as is known.
+    pub async fn resume(&self, id: &AccountId) -> Result<(), ConnectionError> {
+        self.known(id).await?;
+        let status = self.store.account_status(id).await?;
+        if status.as_ref().is_none_or(|status| status.state != AccountState::Paused) {
+            return Err(ConnectionError::Refused(format!("account {id} is not paused")));
+        }
+        let state = match status {
+            Some(status) if status.last_success.is_none() => AccountState::Pending,
+            Some(status) if !status.denied.is_empty() => AccountState::Degraded,
+            _ => AccountState::Active,
+        };
+        self.set_state(id, state, "resume").await
+    }
+
+    /// Disconnects an account: its grant is erased at once, and for good.
+    pub async fn remove(&self, id: &AccountId) -> Result<(), ConnectionError> {
+        for _ in 0..TRIES {
+            let mut account = self.known(id).await?;
+            if account.grant.is_none() {
+                return Ok(());
+            }
+            account.grant = None;
+            account.removed_at = Some(self.clock.now());
+            account.version += 1;
+            if self.registry.put_registered(&account).await? {
+                return self.set_state(id, AccountState::Disconnected, "remove").await;
+            }
+        }
+        Err(busy(id))
+    }
+
+    /// Seals every grant with the first key that another one sealed. Answers how many.
+    pub async fn rekey(&self, keys: &Keyring) -> Result<u64, ConnectionError> {
+        let accounts = self.accounts().await?;
+        let mut stale = Vec::new();
+        // All are opened before any is sealed: a key that is missing changes nothing.
+        for account in accounts {
+            if let Some(sealed) = account.grant.as_ref().filter(|sealed| sealed.key != keys.sealing_key()) {
+                stale.push((keys.open(&account.id, sealed)?, account));
+            }
+        }
+        let mut sealed = 0;
+        for (grant, mut account) in stale {
+            account.grant = Some(keys.seal(&account.id, &grant)?);
+            account.version += 1;
+            if !self.registry.put_registered(&account).await? {
+                return Err(busy(&account.id));
+            }
+            sealed += 1;
+        }
+        Ok(sealed)
+    }
+
+    /// Every account, disconnected ones included.
+    pub async fn accounts(&self) -> Result<Vec<RegisteredAccount>, StoreError> {
+        let mut all: Vec<RegisteredAccount> = Vec::new();
+        loop {
+            let after = all.last().map(|account| account.id.clone());
+            let page = self.registry.registered_accounts(after.as_ref(), PAGE).await?;
+            let last_page = page.len() < PAGE;
+            all.extend(page);
+            if last_page {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Every account with its standing.
+    pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let mut statuses = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.store.account_statuses(after.as_ref(), PAGE).await?;
+            after = page.last().map(|status| status.account.clone());
+            let last_page = page.len() < PAGE;
+            statuses.extend(page.into_iter().map(|status| (status.account.clone(), status)));
+            if last_page {
+                break;
+            }
+        }
+        let accounts = self.accounts().await?;
+        Ok(accounts
+            .into_iter()
+            .map(|account| {
+                let status = statuses.remove(&account.id);
+                Listed { account, status }
+            })
+            .collect())
+    }
+
+    /// A copy of the registry, to be restored elsewhere or after a loss.
+    pub async fn copy(&self) -> Result<RegistryCopy, StoreError> {
+        Ok(RegistryCopy { format: COPY_FORMAT, at: self.clock.now(), accounts: self.accounts().await? })
+    }
+
+    /// Brings a copy back; what is newer here, or was disconnected, stays as it is. Answers how many were written.
+    pub async fn restore(&self, copy: &RegistryCopy) -> Result<u64, ConnectionError> {
+        if copy.format != COPY_FORMAT {
+            return Err(ConnectionError::Refused(format!(
+                "the copy has the layout {}, and this fleetscan reads {COPY_FORMAT}: use the version that made it",
+                copy.format
+            )));
+        }
+        let mut written = 0;
+        for chunk in copy.accounts.chunks(PAGE) {
+            written += self.registry.restore_registered(chunk).await?;
+        }
+        Ok(written)
+    }
+
+    async fn known(&self, id: &AccountId) -> Result<RegisteredAccount, ConnectionError> {
+        self.registry.registered(id).await?.ok_or_else(|| {
+            ConnectionError::Refused(format!(
+                "account {id} is not known: `fleetscan accounts list` lists those that are"
+            ))
+        })
+    }
+
+    async fn set_state(&self, id: &AccountId, state: AccountState, act: &str) -> Result<(), ConnectionError> {
+        let now = self.clock.now();
+        let before = self.store.account_status(id).await?;
+        let evidence = BTreeMap::from([("by".to_owned(), "operator".to_owned()), ("act".to_owned(), act.to_owned())]);
+        let keeps_memory = !matches!(state, AccountState::Pending | AccountState::Disconnected);
+        let status = AccountStatus {
+            account: id.clone(),
+            state,
+            since: now,
+            last_success: before.as_ref().filter(|_| keeps_memory).and_then(|status| status.last_success),
+            denied: before.filter(|_| keeps_memory).map(|status| status.denied).unwrap_or_default(),
+            evidence,
+        };
+        Ok(self.store.set_account_status(&status).await?)
+    }
+}
+
+fn busy(id: &AccountId) -> ConnectionError {
+    ConnectionError::Refused(format!("account {id} is being changed by somebody else: try again"))
+}

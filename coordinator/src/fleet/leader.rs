@@ -1,0 +1,226 @@
+use super::{CoordinatorState, FleetOptions, FleetParts, LEAD, schedule::Schedule};
+use crate::{FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner};
+use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a scan rests that could not go on.
+const RETRY: Duration = Duration::from_secs(15);
+/// By so much our idea of the lease's end is earlier than the store's.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// A scan that this coordinator runs.
+struct Running {
+    task: JoinHandle<Result<ScanEnd, ScanError>>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// The coordinator that leads, for as long as it does.
+pub(super) struct Leader<'a> {
+    parts: &'a FleetParts,
+    options: &'a FleetOptions,
+    state: &'a watch::Sender<CoordinatorState>,
+    lease: Lease,
+    until: Instant,
+    running: HashMap<ScanId, Running>,
+    /// Scans that could not go on, and when they are tried again.
+    resting: HashMap<ScanId, Instant>,
+    losses: watch::Sender<u64>,
+    schedule: Schedule,
+    /// Cancelled when the lead is lost.
+    lead_ends: CancellationToken,
+}
+
+impl<'a> Leader<'a> {
+    /// A leader whose lease was asked for at `asked`.
+    pub(super) fn new(
+        parts: &'a FleetParts,
+        options: &'a FleetOptions,
+        state: &'a watch::Sender<CoordinatorState>,
+        lease: Lease,
+        asked: Instant,
+    ) -> Self {
+        Self {
+            parts,
+            options,
+            state,
+            lease,
+            until: asked + options.lease.saturating_sub(LEASE_MARGIN),
+            running: HashMap::new(),
+            resting: HashMap::new(),
+            losses: watch::Sender::new(0),
+            schedule: Schedule::new(options.schedule.clone()),
+            lead_ends: CancellationToken::new(),
+        }
+    }
+
+    /// Leads until `stop`, or until the lease is lost.
+    pub(super) async fn run(mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let led = self.lead(stop).await;
+        self.lead_ends.cancel();
+        for (_, scan) in self.running.drain() {
+            // It ends at its next step, and every step may be repeated.
+            let _ = scan.task.await;
+        }
+        if stop.is_cancelled() {
+            self.parts.fleet.release_lease(LEAD, &self.options.name, self.lease.token).await?;
+        }
+        led
+    }
+
+    async fn lead(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        let mut beats = tokio::time::interval(self.options.beat);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = beats.tick() => {}
+            }
+            match self.beat().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!("coordinator.lead_lost: another may lead now");
+                    return Ok(());
+                }
+                Err(StoreError::Away(why)) if Instant::now() < self.until => {
+                    tracing::warn!(error = why, "store.away");
+                }
+                Err(StoreError::Away(why)) => {
+                    tracing::warn!(error = why, "coordinator.lead_ended: the store was away for longer than the lease");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Answers whether the lead still holds.
+    async fn beat(&mut self) -> Result<bool, StoreError> {
+        let asked = Instant::now();
+        let lease = [(LEAD.to_owned(), self.lease.token)];
+        let held = self.parts.fleet.renew_leases(&self.options.name, &lease, self.options.lease).await?;
+        if held != [true] {
+            return Ok(false);
+        }
+        self.until = asked + self.options.lease.saturating_sub(LEASE_MARGIN);
+        self.watch_broker().await?;
+        let mut rows = self.parts.store.scans().await?;
+        self.reap().await?;
+        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
+        // Urgent ones first, then the oldest.
+        rows.sort_by_key(|row| (row.spec.lane == Lane::Normal, row.spec.started_at));
+        for row in &rows {
+            self.begin(row);
+        }
+        self.schedule.beat(self.parts, &rows).await?;
+        self.show();
+        Ok(true)
+    }
+
+    /// A broker without our mark has lost its queues, or never had them.
+    async fn watch_broker(&self) -> Result<(), StoreError> {
+        let mark = self.parts.fleet.epoch().await?;
+        match self.parts.queue.is_marked(&mark).await {
+            Ok(true) | Err(QueueError::Away(_)) => {}
+            Ok(false) => {
+                // In this order: should we be killed in between, the next leader finds no mark either.
+                self.losses.send_modify(|losses| *losses += 1);
+                if let Err(error) = self.parts.queue.mark(&mark).await {
+                    tracing::warn!(%error, "the broker could not be marked");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the broker could not be asked for its mark"),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, row: &ScanRow) {
+        let id = &row.spec.id;
+        let rests = self.resting.get(id).is_some_and(|until| Instant::now() < *until);
+        // A scan that is being cancelled needs no place: it makes room.
+        let full = self.running.len() >= self.options.scans_at_once && row.state == ScanState::Running;
+        if rests || full || self.running.contains_key(id) {
+            return;
+        }
+        self.resting.remove(id);
+        let sink = match (self.parts.open_sink)(&row.spec.out) {
+            Ok(sink) => sink,
+            Err(error) => {
+                tracing::error!(scan = %id, %error, "scan.no_sink: its results have no place");
+                self.resting.insert(id.clone(), Instant::now() + RETRY);
+                return;
+            }
+        };
+        let parts = ScanParts {
+            queue: Arc::clone(&self.parts.queue),
+            store: Arc::clone(&self.parts.store),
+            sink,
+            hub: Arc::clone(&self.parts.hub),
+            clock: Arc::clone(&self.parts.clock),
+            catalogue: Arc::clone(&self.parts.catalogue),
+            accounts: Arc::new(Registered(Arc::clone(&self.parts.registry))),
+            assume_role_calls: Arc::new(|| None),
+            fleet: Some(FleetLink {
+                fleet: Arc::clone(&self.parts.fleet),
+                losses: self.losses.subscribe(),
+                slice: self.options.slice,
+            }),
+        };
+        let request = ScanRequest {
+            regions: row.spec.regions.clone(),
+            services: row.spec.services.clone(),
+            profile: row.spec.profile.clone(),
+            out: row.spec.out.clone(),
+            fresh: false,
+            share: self.options.share,
+        };
+        let runner = ScanRunner::new(parts, request, self.options.scan.clone());
+        let progress = runner.progress();
+        // Whether another coordinator had begun it is not known, and treating it so is right either way.
+        let opened = OpenedScan { spec: row.spec.clone(), resumed: true, counts: Default::default() };
+        let stop = self.lead_ends.clone();
+        tracing::info!(scan = %id, accounts = row.spec.accounts, "scan.runs");
+        let task = tokio::spawn(async move { runner.run(&opened, stop).await });
+        self.running.insert(id.clone(), Running { task, progress });
+    }
+
+    /// Scans that came to an end, or could not go on.
+    async fn reap(&mut self) -> Result<(), StoreError> {
+        let ended: Vec<ScanId> =
+            self.running.iter().filter(|(_, scan)| scan.task.is_finished()).map(|(id, _)| id.clone()).collect();
+        for id in ended {
+            let Some(scan) = self.running.remove(&id) else { continue };
+            match scan.task.await {
+                Ok(Ok(ScanEnd::Finished(manifest))) => {
+                    tracing::info!(scan = %id, complete = manifest.complete, "scan.ended");
+                }
+                Ok(Ok(ScanEnd::Interrupted)) => tracing::info!(scan = %id, "scan.ended_elsewhere"),
+                Ok(Err(ScanError::Store(error @ StoreError::Lost(_)))) => return Err(error),
+                Ok(Err(error)) => {
+                    tracing::error!(scan = %id, %error, "scan.cannot_go_on: tried again soon");
+                    self.resting.insert(id, Instant::now() + RETRY);
+                }
+                Err(panic) => {
+                    tracing::error!(scan = %id, error = %panic, "scan.panicked: tried again soon");
+                    self.resting.insert(id, Instant::now() + RETRY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self) {
+        let scans: BTreeMap<ScanId, Progress> =
+            self.running.iter().map(|(id, scan)| (id.clone(), scan.progress.borrow().clone())).collect();
+        self.state.send_replace(CoordinatorState { leads: true, scans });
+    }
+}

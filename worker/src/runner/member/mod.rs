@@ -1,0 +1,311 @@
+//! A worker as one of many: reports, leases its shards, gives them back, helps out, and heeds orders.
+
+mod assignment;
+
+use super::Worker;
+use crate::guard::Hold;
+use assignment::assign;
+use fleetscan_proto::{AccountState, Fleet, Orders, ScanId, Shards, StoreError, TaskConsumer, WorkerReport};
+use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Every so many beats the queue is asked how much waits in our shards.
+const BACKLOG_BEATS: u64 = 2;
+/// A shard that is given back stops its calls after so long, should its cells not hand in before.
+const CEDE_PATIENCE: Duration = Duration::from_secs(30);
+/// By so much our idea of a lease's end is earlier than the store's.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// A shard's lease as this worker holds it.
+struct Leased {
+    token: u64,
+    hold: Arc<Hold>,
+    /// Taken over to help; kept until the fleet changes.
+    adopted: bool,
+    ceding_since: Option<Instant>,
+}
+
+pub(super) struct Member {
+    worker: Arc<Worker>,
+    fleet: Arc<dyn Fleet>,
+    consumer: Arc<dyn TaskConsumer>,
+    started_at: Timestamp,
+    leased: BTreeMap<u16, Leased>,
+    backlog: Vec<u64>,
+    wants: Option<u16>,
+    others: Vec<WorkerReport>,
+    fellows: BTreeSet<String>,
+    chosen: BTreeSet<u16>,
+    barred_version: Option<u64>,
+    beats: u64,
+}
+
+impl Member {
+    pub(super) fn new(worker: Arc<Worker>, fleet: Arc<dyn Fleet>, consumer: Arc<dyn TaskConsumer>) -> Self {
+        let started_at = worker.parts.clock.now();
+        Self {
+            worker,
+            fleet,
+            consumer,
+            started_at,
+            leased: BTreeMap::new(),
+            backlog: Vec::new(),
+            wants: None,
+            others: Vec::new(),
+            fellows: BTreeSet::new(),
+            chosen: BTreeSet::new(),
+            barred_version: None,
+            beats: 0,
+        }
+    }
+
+    /// Beats until told to leave; then gives everything back.
+    pub(super) async fn run(mut self, leave: CancellationToken) {
+        let mut beats = tokio::time::interval(self.worker.config.beat);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = leave.cancelled() => break,
+                _ = beats.tick() => {}
+            }
+            match self.beat().await {
+                Ok(()) => {}
+                Err(StoreError::Lost(why)) => {
+                    self.worker.give_up(format!("the store has lost its memory: {why}"));
+                    return;
+                }
+                Err(error) => tracing::warn!(error = %error, "member.beat_failed: leases end unless the store is back"),
+            }
+        }
+        self.say_goodbye().await;
+    }
+
+    async fn beat(&mut self) -> Result<(), StoreError> {
+        self.beats += 1;
+        self.renew().await?;
+        let orders = self.fleet.orders().await?;
+        self.heed(&orders).await?;
+        if self.beats % BACKLOG_BEATS == 1 {
+            // While the broker is away, what it last said must do.
+            if let Ok(backlog) = self.worker.parts.queue.backlog().await {
+                self.backlog = backlog;
+            }
+        }
+        let report = self.report();
+        self.fleet.report(&report, self.worker.config.lease).await?;
+        self.others = self.fleet.workers().await?;
+        let fellows: BTreeSet<String> = self.others.iter().filter(|w| !w.draining).map(|w| w.worker.clone()).collect();
+        if fellows != self.fellows {
+            // The fleet changed: who helped out gives back, and each shard goes where it is preferred.
+            self.leased.values_mut().for_each(|leased| leased.adopted = false);
+            self.fellows = fellows;
+        }
+        self.cede(&orders).await?;
+        self.take().await?;
+        self.choose().await;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        &self.worker.config.name
+    }
+
+    fn report(&self) -> WorkerReport {
+        WorkerReport {
+            worker: self.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            catalogue: self.worker.parts.catalogue.digest().to_owned(),
+            started_at: self.started_at,
+            concurrency: u32::from(self.worker.config.cells),
+            held: self.consumer.held(),
+            in_work: self.worker.desk.len() as u64,
+            calls: self.worker.stats.calls.load(Relaxed),
+            shards: self.leased.keys().map(|shard| (*shard, self.waiting(*shard))).collect(),
+            wants: self.wants.into_iter().collect(),
+            draining: self.worker.draining.is_cancelled(),
+        }
+    }
+
+    fn waiting(&self, shard: u16) -> u64 {
+        self.backlog.get(usize::from(shard)).copied().unwrap_or_default()
+    }
+
+    /// Prolongs the leases. What cannot be prolonged stops by itself when its time is over.
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        if self.leased.is_empty() {
+            return Ok(());
+        }
+        let ttl = self.worker.config.lease;
+        let asked = Instant::now();
+        let leases: Vec<(String, u64)> = self.leased.iter().map(|(s, leased)| (lease_name(*s), leased.token)).collect();
+        let held = self.fleet.renew_leases(self.name(), &leases, ttl).await?;
+        let shards: Vec<u16> = self.leased.keys().copied().collect();
+        for (shard, held) in shards.into_iter().zip(held) {
+            if held {
+                self.leased[&shard].hold.prolong(asked + ttl.saturating_sub(LEASE_MARGIN));
+            } else {
+                tracing::warn!(shard, "shard.lost: the lease ended, its work stops");
+                self.drop_shard(shard);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_shard(&mut self, shard: u16) {
+        self.leased.remove(&shard);
+        self.worker.desk.let_go(shard);
+        let desk = &self.worker.desk;
+        self.worker.accounts.forget(|account| !desk.is_ours(account));
+    }
+
+    /// Stops what must not go on.
+    async fn heed(&mut self, orders: &Orders) -> Result<(), StoreError> {
+        let off = orders.switches.iter().map(|switch| (switch.what.clone(), switch.reason.clone())).collect();
+        self.worker.caller.switches.set(off);
+        let running: HashSet<&ScanId> = orders.running.iter().collect();
+        self.worker.desk.keep_scans(|scan| running.contains(scan));
+        if self.barred_version == Some(orders.barred_version) {
+            return Ok(());
+        }
+        for account in self.worker.desk.accounts() {
+            let status = self.worker.parts.store.account_status(&account).await?;
+            let barred = [AccountState::Revoked, AccountState::Paused, AccountState::Disconnected];
+            // The probe of a revoked account is how it comes back; its cells were closed when it was revoked.
+            if status.is_some_and(|status| barred.contains(&status.state)) && self.barred_version.is_some() {
+                self.worker.desk.bar(&account);
+                self.worker.caller.sessions.forget(&account);
+            }
+        }
+        self.barred_version = Some(orders.barred_version);
+        Ok(())
+    }
+
+    /// Gives back shards that another prefers to have, or wants because it has nothing to do.
+    async fn cede(&mut self, orders: &Orders) -> Result<(), StoreError> {
+        let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
+        let preferred = assign(&fellows, self.worker.desk.shards());
+        let me = self.name().to_owned();
+        let busy = !orders.running.is_empty();
+        let mut wanted: BTreeSet<u16> = BTreeSet::new();
+        if busy && self.leased.values().filter(|leased| leased.ceding_since.is_none()).count() > 1 {
+            let asked = self.others.iter().filter(|other| other.worker != me).flat_map(|other| &other.wants);
+            // One at a time: the next beat shows whether more help is needed.
+            wanted.extend(asked.copied().find(|shard| self.leased.contains_key(shard)));
+        }
+        for (shard, leased) in &mut self.leased {
+            let elsewhere = !leased.adopted && preferred.get(shard).is_some_and(|worker| *worker != me.as_str());
+            if leased.ceding_since.is_none() && (elsewhere || wanted.contains(shard)) {
+                tracing::info!(shard, helping = !elsewhere, "shard.ceding");
+                leased.ceding_since = Some(Instant::now());
+                leased.hold.drain();
+            }
+        }
+        let ceding: Vec<(u16, u64, Instant)> =
+            self.leased.iter().filter_map(|(s, l)| Some((*s, l.token, l.ceding_since?))).collect();
+        for (shard, token, since) in ceding {
+            if self.worker.desk.in_work(shard) == 0 {
+                self.drop_shard(shard);
+                self.choose().await;
+                self.fleet.release_lease(&lease_name(shard), self.name(), token).await?;
+            } else if since.elapsed() >= CEDE_PATIENCE {
+                self.leased[&shard].hold.lose();
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases the shards that prefer this worker, those that nobody has, and one that needs help.
+    async fn take(&mut self) -> Result<(), StoreError> {
+        if self.worker.draining.is_cancelled() {
+            self.wants = None;
+            return Ok(());
+        }
+        let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
+        let preferred = assign(&fellows, self.worker.desk.shards());
+        let mine: Vec<u16> =
+            preferred.iter().filter(|(_, worker)| **worker == self.name()).map(|(shard, _)| *shard).collect();
+        for shard in mine {
+            // One that another took over to help out is left to it until the fleet changes.
+            if !self.leased.contains_key(&shard) {
+                self.lease(shard, false).await?;
+            }
+        }
+        if let Some(shard) = self.wants
+            && self.lease(shard, true).await?
+        {
+            tracing::info!(shard, "shard.helping");
+        }
+        self.wants = self.whom_to_help();
+        Ok(())
+    }
+
+    async fn lease(&mut self, shard: u16, adopted: bool) -> Result<bool, StoreError> {
+        if self.leased.contains_key(&shard) {
+            return Ok(false);
+        }
+        let ttl = self.worker.config.lease;
+        let asked = Instant::now();
+        let Some(lease) = self.fleet.take_lease(&lease_name(shard), self.name(), ttl).await? else {
+            return Ok(false);
+        };
+        let hold = Arc::new(Hold::until(asked + ttl.saturating_sub(LEASE_MARGIN), lease.token > 1));
+        self.worker.desk.hold(shard, Arc::clone(&hold));
+        self.leased.insert(shard, Leased { token: lease.token, hold, adopted, ceding_since: None });
+        Ok(true)
+    }
+
+    /// A worker that has little to do asks for the fullest shard of the one that has most to do.
+    fn whom_to_help(&self) -> Option<u16> {
+        let room = u64::from(self.worker.config.cells) / 4;
+        let waiting: u64 = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
+        if waiting > 0 || self.worker.desk.len() as u64 > room {
+            return None;
+        }
+        let fullest = |other: &WorkerReport| other.shards.iter().map(|(shard, n)| (*n, *shard)).max();
+        self.others
+            .iter()
+            .filter(|other| other.worker != self.name() && other.shards.len() > 1)
+            .filter_map(|other| Some((other.shards.values().sum::<u64>(), fullest(other)?)))
+            .filter(|(total, (fullest, _))| *fullest > 0 && *total > *fullest)
+            .max()
+            .map(|(_, (_, shard))| shard)
+    }
+
+    /// Takes tasks from the shards that are leased and not being given back.
+    async fn choose(&mut self) {
+        let chosen: BTreeSet<u16> =
+            self.leased.iter().filter(|(_, leased)| !leased.hold.is_draining()).map(|(shard, _)| *shard).collect();
+        if chosen == self.chosen {
+            return;
+        }
+        match self.consumer.choose(Shards::Only(chosen.clone())).await {
+            Ok(()) => self.chosen = chosen,
+            // Tried again at the next beat; what comes meanwhile of other shards is given back.
+            Err(error) => tracing::warn!(error = %error, "member.choose_failed"),
+        }
+    }
+
+    async fn say_goodbye(&mut self) {
+        let leases: Vec<(u16, u64)> = self.leased.iter().map(|(shard, leased)| (*shard, leased.token)).collect();
+        for (shard, token) in leases {
+            self.worker.desk.let_go(shard);
+            if let Err(error) = self.fleet.release_lease(&lease_name(shard), self.name(), token).await {
+                tracing::warn!(error = %error, "member.leave: the leases end by themselves");
+                return;
+            }
+        }
+        if let Err(error) = self.fleet.retire(self.name()).await {
+            tracing::warn!(error = %error, "member.leave: the report ends by itself");
+        }
+    }
+}
+
+fn lease_name(shard: u16) -> String {
+    format!("shard/{shard}")
+}

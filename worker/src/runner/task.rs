@@ -1,0 +1,124 @@
+//! A delivery, from the desk to the word of what became of it.
+
+use super::{TaskError, Worker, desk::Take};
+use fleetscan_proto::{Delivery, QueueError, Task, TaskConsumer, TaskKind};
+use futures_util::FutureExt as _;
+use std::{panic::AssertUnwindSafe, time::Duration};
+use tokio::time::Instant;
+
+/// How long a copy waits whose cell is in work here.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// How long a task waits that could not be recorded.
+const UNRECORDED_WAIT: Duration = Duration::from_secs(15);
+/// How long a delivery is held whose shard is not ours at present, before it is given back: no faster, lest it comes
+/// round and round.
+const NOT_OURS_WAIT: Duration = Duration::from_secs(1);
+/// How long the broker may be away before a word to it is given up. The store knows what is still to be done.
+const BROKER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What became of a task.
+pub(super) enum Done {
+    /// Recorded, or nothing to do.
+    Ack,
+    /// Put off, under this generation.
+    Defer(u64, Duration),
+    /// Put off, and an attempt charged.
+    Retry(Duration),
+    /// Given back.
+    Release,
+    /// Poison: recorded as failed, and put aside for a person to look at.
+    Dead,
+}
+
+/// The word that ends a delivery.
+enum Word {
+    Ack,
+    Release,
+    Defer(Box<Task>, Duration),
+    Dead(&'static str),
+}
+
+impl Worker {
+    pub(super) async fn handle(&self, consumer: &dyn TaskConsumer, delivery: Delivery) {
+        let Delivery { mut task, redeliveries, tag } = delivery;
+        let seat = match self.desk.take(&task) {
+            Take::Seat(seat) => seat,
+            Take::Busy => return self.settle(consumer, tag, Word::Defer(Box::new(task), BUSY_WAIT)).await,
+            Take::NotOurs => {
+                tokio::select! {
+                    () = self.draining.cancelled() => {}
+                    () = tokio::time::sleep(NOT_OURS_WAIT) => {}
+                }
+                return self.settle(consumer, tag, Word::Release).await;
+            }
+        };
+        let guard = &seat.guard;
+        let work = async {
+            match &task.kind {
+                TaskKind::Probe { account } => {
+                    self.probe(&task.scan, account, task.generation, task.attempt, guard).await
+                }
+                TaskKind::Cell(cell) => self.cell(&task.scan, cell, task.generation, redeliveries, guard).await,
+            }
+        };
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        let word = match ended {
+            Ok(Ok(Done::Ack)) => Word::Ack,
+            Ok(Ok(Done::Release)) => Word::Release,
+            Ok(Ok(Done::Dead)) => Word::Dead("its workers died of it again and again"),
+            Ok(Ok(Done::Defer(generation, delay))) => {
+                task.generation = generation;
+                Word::Defer(Box::new(task), delay)
+            }
+            Ok(Ok(Done::Retry(delay))) => {
+                task.attempt += 1;
+                Word::Defer(Box::new(task), delay)
+            }
+            Ok(Err(TaskError::Store(error))) => {
+                tracing::warn!(error = %error, scan = %task.scan, account = %task.account(), "task.unrecorded");
+                Word::Defer(Box::new(task), UNRECORDED_WAIT)
+            }
+            Err(_panic) => self.panicked(task).await,
+        };
+        drop(seat);
+        self.settle(consumer, tag, word).await;
+    }
+
+    /// A task that panics is tried twice more; then it is poison, and its cell says so.
+    async fn panicked(&self, mut task: Task) -> Word {
+        task.attempt += 1;
+        tracing::error!(scan = %task.scan, account = %task.account(), attempt = task.attempt, "task.panicked");
+        if task.attempt < 3 {
+            return Word::Defer(Box::new(task), Duration::from_secs(1));
+        }
+        if let TaskKind::Cell(cell) = &task.kind {
+            self.poisoned(&task.scan, cell, task.generation).await;
+        }
+        Word::Dead("the worker panicked three times")
+    }
+
+    /// Tells the queue, again while the broker is away.
+    async fn settle(&self, consumer: &dyn TaskConsumer, tag: u64, word: Word) {
+        let began = Instant::now();
+        loop {
+            let told = match &word {
+                Word::Ack => consumer.ack(tag).await,
+                Word::Release => consumer.release(tag).await,
+                Word::Defer(task, delay) => consumer.defer(tag, task.as_ref().clone(), *delay).await,
+                Word::Dead(reason) => consumer.dead_letter(tag, reason).await,
+            };
+            match told {
+                Ok(()) => return,
+                Err(QueueError::Away(_) | QueueError::Full)
+                    if began.elapsed() < BROKER_PATIENCE && !self.draining.is_cancelled() =>
+                {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "task.not_acknowledged: it will be delivered again");
+                    return;
+                }
+            }
+        }
+    }
+}
