@@ -10,6 +10,7 @@ use fleetscan_worker::{
     account::{Accounts, Visit},
     call::{Budget, Call, CallPolicy, Caller},
     gate::Gate,
+    guard::Guard,
     session::Sessions,
 };
 use serde_json::{Map, Value};
@@ -71,13 +72,14 @@ impl Engine {
             stats,
             slots: Semaphore::new(64),
             policy: CallPolicy::default(),
+            switches: Arc::default(),
         };
-        let visit = Arc::new(Accounts::new(1.0, sessions)).enter(store.as_ref(), &id).await?;
+        let visit = Arc::new(Accounts::new(1.0, sessions)).enter(store.as_ref(), &id, false).await?;
         let params = Map::from_iter([("MaxItems".to_owned(), Value::from(50))]);
         Ok(Engine {
             caller,
             visit,
-            budget: Budget::new(10, 10, false),
+            budget: Budget::new(10, 10, false, Guard::free()),
             params,
             service: target.service.into(),
             operation: target.operation.into(),
