@@ -4,6 +4,7 @@
 //! * [`embedded`]: queue and store of one machine, in the process and in one SQLite file
 
 pub mod embedded;
+pub mod redis;
 mod sealed;
 
 pub use sealed::{KeyError, Keyring, SealedGrants};

@@ -7,6 +7,7 @@ use crate::{
     guard::{Guard, Switches},
     http::{Http, SendError},
     limiter::{Bucket, Permit},
+    metrics::{Metrics, result_of},
     retry::Backoff,
     session::{Session, SessionError, Sessions},
     stats::{InFlight, StatsCell},
@@ -122,6 +123,8 @@ pub struct Caller {
     pub policy: CallPolicy,
     /// What is switched off.
     pub switches: Arc<Switches>,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Caller {
@@ -201,22 +204,29 @@ impl Caller {
         let permit = self.permit(call, bucket).await.map_err(Next::Give)?;
         self.may_go_on(call).map_err(Next::Give)?;
         let session = self.sessions.get(call.account.id()).await.map_err(|e| Next::Give(CallError::Session(e)))?;
-        let answer = {
+        let (answer, took) = {
             let _slot =
                 self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
             self.may_go_on(call).map_err(Next::Give)?;
             let _in_flight = InFlight::of(&self.stats.calls_in_flight);
             call.budget.calls.fetch_add(1, Relaxed);
             self.stats.calls.fetch_add(1, Relaxed);
-            self.exchange(call, service, operation, &session).await
+            let began = tokio::time::Instant::now();
+            let answer = self.exchange(call, service, operation, &session).await;
+            (answer, began.elapsed())
         };
+        let tell = |result: &str| self.metrics.called(&service.id, &operation.name, result, took);
         let answer = match answer {
             Ok(answer) => answer,
             Err(SendError::Refused(why)) => return Err(Next::Give(CallError::Failed(why))),
-            Err(SendError::Transport(why)) => return Err(self.failed(call, trials, why)),
+            Err(SendError::Transport(why)) => {
+                tell("transport");
+                return Err(self.failed(call, trials, why));
+            }
         };
         if answer.status < 300 {
             bucket.succeeded(permit);
+            tell("ok");
             let mut value =
                 parse_answer(service, operation, &answer).map_err(|e| self.failed(call, trials, e.to_string()))?;
             // Before anything else can see it; a look at the body tells whether there is anything to hide.
@@ -227,6 +237,7 @@ impl Caller {
         }
         let (code, message) = parse_error(service.protocol, &answer);
         let class = class_of(operation, &answer, &code, &message, call.paged);
+        tell(result_of(class));
         if class != Class::Throttled {
             bucket.succeeded(permit);
         }
@@ -248,6 +259,7 @@ impl Caller {
         let began = tokio::time::Instant::now();
         let patience = if call.budget.deferrable { self.policy.patience } else { Duration::MAX };
         let permit = bucket.acquire(patience).await.map_err(CallError::Defer);
+        self.metrics.waited(call.service, began.elapsed());
         let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.stats.waited_ms.fetch_add(waited, Relaxed);
         permit

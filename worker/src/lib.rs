@@ -9,6 +9,7 @@
 //!   [`typed`] through the SDK's typed clients
 //! * [`extract`]: a cell, from its operations to its records
 //! * [`probe`]: an account, from its grant to its regions
+//! * [`metrics`]: what Prometheus is told
 //! * [`sink`]: where results go
 //! * [`Worker`]: takes tasks from the queue and does all this
 
@@ -21,6 +22,7 @@ pub mod guard;
 pub mod http;
 pub mod hub;
 pub mod limiter;
+pub mod metrics;
 pub mod policy;
 pub mod probe;
 pub mod retry;

@@ -2,6 +2,7 @@
 
 use crate::{
     hub::{AssumeFailure, AssumeFailureKind, Hub, session_name},
+    metrics::Metrics,
     retry::Backoff,
     stats::StatsCell,
 };
@@ -109,6 +110,7 @@ pub struct Sessions {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     stats: Arc<StatsCell>,
+    metrics: Arc<Metrics>,
     prefix: String,
     policy: Option<String>,
     slots: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Slot>>>>,
@@ -128,10 +130,11 @@ impl Sessions {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         stats: Arc<StatsCell>,
+        metrics: Arc<Metrics>,
         prefix: String,
         policy: Option<String>,
     ) -> Self {
-        Self { hub, grants, store, clock, stats, prefix, policy, slots: Mutex::default() }
+        Self { hub, grants, store, clock, stats, metrics, prefix, policy, slots: Mutex::default() }
     }
 
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
@@ -176,12 +179,16 @@ impl Sessions {
 
     /// Forgets an account's session: nothing is left to do in it.
     pub fn forget(&self, account: &AccountId) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(account);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.remove(account);
+        self.metrics.set_sessions(slots.len());
     }
 
     fn slot(&self, account: &AccountId) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(account.clone()).or_default())
+        let slot = Arc::clone(slots.entry(account.clone()).or_default());
+        self.metrics.set_sessions(slots.len());
+        slot
     }
 
     async fn renew(&self, account: &AccountId, slot: &mut Slot) -> Result<Arc<Session>, SessionError> {
@@ -222,12 +229,15 @@ impl Sessions {
             self.permit().await?;
             let now = self.clock.now();
             self.stats.assume_role.fetch_add(1, Relaxed);
-            let failure =
-                match self.hub.assume(&account, &session_name(&self.prefix, id, now), self.policy.as_deref()).await {
-                    Ok(credentials) => return Ok(kept(credentials, now)),
-                    Err(failure) => failure,
-                };
-            let AssumeFailure { kind, code, request_id } = failure;
+            let began = tokio::time::Instant::now();
+            let name = session_name(&self.prefix, id, now);
+            let answer = self.hub.assume(&account, &name, self.policy.as_deref()).await;
+            self.metrics
+                .assumed(answer.as_ref().map_or_else(|failure| label(&failure.kind), |_| "ok"), began.elapsed());
+            let AssumeFailure { kind, code, request_id } = match answer {
+                Ok(credentials) => return Ok(kept(credentials, now)),
+                Err(failure) => failure,
+            };
             match kind {
                 AssumeFailureKind::Denied { our_fault } => {
                     denials += 1;
@@ -256,6 +266,18 @@ impl Sessions {
             }
         }
         Err(SessionError::Unavailable("STS's limit is used up".into()))
+    }
+}
+
+/// How an AssumeRole ended, as a label.
+fn label(kind: &AssumeFailureKind) -> &'static str {
+    match kind {
+        AssumeFailureKind::Denied { our_fault: true } => "our_fault",
+        AssumeFailureKind::Denied { .. } => "denied",
+        AssumeFailureKind::HubExpired => "hub_expired",
+        AssumeFailureKind::Permanent => "permanent",
+        AssumeFailureKind::Throttled => "throttled",
+        AssumeFailureKind::Transient => "transient",
     }
 }
 

@@ -86,7 +86,7 @@ fn scan_id(n: usize) -> ScanId {
 }
 
 /// A scan that began `n` seconds after the first.
-fn spec(n: usize) -> ScanSpec {
+pub fn spec(n: usize) -> ScanSpec {
     ScanSpec {
         lane: Lane::Urgent,
         deadline_seconds: Some(3_600),
@@ -132,7 +132,7 @@ fn part(name: &str, records: u64) -> PartName {
 }
 
 /// A running scan whose accounts, those of the cells, are planned.
-async fn planned_scan(store: &impl Store, n: usize, cells: &[Cell]) -> ScanId {
+pub async fn planned_scan(store: &impl Store, n: usize, cells: &[Cell]) -> ScanId {
     let mut accounts: Vec<_> = cells.iter().map(|cell| cell.account.clone()).collect();
     accounts.dedup();
     let scan = scan_id(n);

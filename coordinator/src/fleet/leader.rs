@@ -1,5 +1,7 @@
-use super::{CoordinatorState, FleetOptions, FleetParts, LEAD, schedule::Schedule};
-use crate::{FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner};
+use super::{CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics, schedule::Schedule};
+use crate::{
+    Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
+};
 use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,6 +15,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How often all accounts are looked at for the metrics.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(30);
 /// How long a scan rests that could not go on.
 const RETRY: Duration = Duration::from_secs(15);
 /// By so much our idea of the lease's end is earlier than the store's.
@@ -29,6 +33,9 @@ pub(super) struct Leader<'a> {
     parts: &'a FleetParts,
     options: &'a FleetOptions,
     state: &'a watch::Sender<CoordinatorState>,
+    metrics: &'a Metrics,
+    /// When the metrics of all accounts were last told.
+    told_accounts: Option<Instant>,
     lease: Lease,
     until: Instant,
     running: HashMap<ScanId, Running>,
@@ -45,7 +52,7 @@ impl<'a> Leader<'a> {
     pub(super) fn new(
         parts: &'a FleetParts,
         options: &'a FleetOptions,
-        state: &'a watch::Sender<CoordinatorState>,
+        (state, metrics): (&'a watch::Sender<CoordinatorState>, &'a Metrics),
         lease: Lease,
         asked: Instant,
     ) -> Self {
@@ -53,6 +60,8 @@ impl<'a> Leader<'a> {
             parts,
             options,
             state,
+            metrics,
+            told_accounts: None,
             lease,
             until: asked + options.lease.saturating_sub(LEASE_MARGIN),
             running: HashMap::new(),
@@ -122,7 +131,7 @@ impl<'a> Leader<'a> {
             self.begin(row);
         }
         self.schedule.beat(self.parts, &rows).await?;
-        self.show();
+        self.show(&rows).await?;
         Ok(true)
     }
 
@@ -218,9 +227,22 @@ impl<'a> Leader<'a> {
         Ok(())
     }
 
-    fn show(&self) {
+    async fn show(&mut self, rows: &[ScanRow]) -> Result<(), StoreError> {
         let scans: BTreeMap<ScanId, Progress> =
             self.running.iter().map(|(id, scan)| (id.clone(), scan.progress.borrow().clone())).collect();
-        self.state.send_replace(CoordinatorState { leads: true, scans });
+        let started = rows.iter().map(|row| (row.spec.id.clone(), row.spec.started_at)).collect();
+        let state = CoordinatorState { leads: true, scans, started };
+        self.metrics.refresh(self.parts, &state).await?;
+        self.state.send_replace(state);
+        if self.told_accounts.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {
+            self.told_accounts = Some(Instant::now());
+            let desk = Connections {
+                registry: Arc::clone(&self.parts.registry),
+                store: Arc::clone(&self.parts.store),
+                clock: Arc::clone(&self.parts.clock),
+            };
+            self.metrics.tell_accounts(&desk.list().await?, self.parts.clock.now());
+        }
+        Ok(())
     }
 }

@@ -2,9 +2,11 @@
 //! that are due.
 
 mod leader;
+mod metrics;
 mod request;
 mod schedule;
 
+pub use metrics::Metrics;
 pub use request::{Resumed, StartRequest, Started, resume, start};
 
 use crate::{HubCheck, Progress, ScanOptions};
@@ -82,6 +84,8 @@ pub struct CoordinatorState {
     pub leads: bool,
     /// The scans that it runs, and where they stand.
     pub scans: BTreeMap<ScanId, Progress>,
+    /// When they began.
+    pub started: BTreeMap<ScanId, jiff::Timestamp>,
 }
 
 /// A coordinator.
@@ -89,6 +93,7 @@ pub struct Coordinator {
     parts: FleetParts,
     options: FleetOptions,
     state: watch::Sender<CoordinatorState>,
+    metrics: Arc<Metrics>,
 }
 
 const LEAD: &str = "coordinator";
@@ -96,12 +101,17 @@ const LEAD: &str = "coordinator";
 impl Coordinator {
     /// A coordinator that has not begun.
     pub fn new(parts: FleetParts, options: FleetOptions) -> Self {
-        Self { parts, options, state: watch::Sender::default() }
+        Self { parts, options, state: watch::Sender::default(), metrics: Arc::default() }
     }
 
     /// What it is about; updated at each beat.
     pub fn state(&self) -> watch::Receiver<CoordinatorState> {
         self.state.subscribe()
+    }
+
+    /// What Prometheus is told.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Leads whenever nobody else does, until `stop`.
@@ -122,9 +132,10 @@ impl Coordinator {
                 Ok(Some(lease)) => {
                     tracing::info!(token = lease.token, "coordinator.leads");
                     waits = false;
-                    let leader = Leader::new(&self.parts, &self.options, &self.state, lease, asked);
+                    let leader = Leader::new(&self.parts, &self.options, (&self.state, &self.metrics), lease, asked);
                     let ended = leader.run(&stop).await;
                     self.state.send_replace(CoordinatorState::default());
+                    self.metrics.stands_by();
                     ended?;
                 }
                 Ok(None) if !waits => {

@@ -12,7 +12,7 @@ use crate::{
     extract::{CellEnd, Extraction, ExtractionParts, Halt, outcome_of},
     guard::Guard,
     session::SessionError,
-    sink::{NoSink, RecordWriter},
+    sink::{NoSink, RecordWriter, Written},
     stats::InFlight,
 };
 use fleetscan_proto::{
@@ -92,6 +92,7 @@ impl Worker {
             }
         };
         let _in_flight = InFlight::of(&self.stats.cells_in_flight);
+        let _told = self.caller.metrics.cell_in_flight();
         let visit = persist!(self, self.accounts.enter(store, &cell.account, guard.hold.begins_empty()))?;
         let execution = Execution {
             scan,
@@ -178,7 +179,7 @@ impl Worker {
             Ok(part) => part,
             Err(error) => return self.no_sink(execution, error).await,
         };
-        self.count(&mut progress, part.as_ref());
+        self.count(&execution.service.id, &mut progress, part.as_ref());
         let Execution { scan, cell, generation, service, visit, attempts, sink, .. } = execution;
         let line = LedgerLine {
             cell: cell.clone(),
@@ -191,11 +192,15 @@ impl Worker {
             worker: self.config.name.clone(),
             parts: progress.parts,
         };
+        let (ended_as, worked) = (line.outcome, line.totals.seconds);
         let completion = persist!(self, self.parts.store.complete(scan, generation, &line))?;
+        if completion == Completion::First {
+            self.caller.metrics.cell_ended(&service.id, ended_as, worked);
+        }
         if completion != Completion::First
             && let Some(part) = part
         {
-            discard(sink.as_ref(), scan, cell, &part).await;
+            discard(sink.as_ref(), scan, cell, &part.part).await;
         }
         let learned = visit.retire(service, service.signing_region(&cell.region), self.parts.clock.now());
         if !learned.is_empty() {
@@ -216,13 +221,13 @@ impl Worker {
             Ok(part) => part,
             Err(error) => return self.no_sink(execution, error).await,
         };
-        self.count(&mut progress, part.as_ref());
+        self.count(&execution.service.id, &mut progress, part.as_ref());
         let Execution { scan, cell, generation, sink, .. } = execution;
         match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &progress))? {
             Some(generation) => Ok(Done::Defer(generation, wait)),
             None => {
                 if let Some(part) = part {
-                    discard(sink.as_ref(), scan, cell, &part).await;
+                    discard(sink.as_ref(), scan, cell, &part.part).await;
                 }
                 Ok(Done::Ack)
             }
@@ -316,8 +321,9 @@ impl Worker {
         }
     }
 
-    fn count(&self, progress: &mut CellProgress, part: Option<&PartName>) {
-        if let Some(part) = part {
+    fn count(&self, service: &str, progress: &mut CellProgress, part: Option<&Written>) {
+        if let Some(Written { part, bytes }) = part {
+            self.caller.metrics.part_written(service, part.records, *bytes);
             self.stats.records.fetch_add(part.records, Relaxed);
             progress.totals.records += part.records;
             progress.parts.push(part.clone());

@@ -13,6 +13,7 @@ use crate::{
     gate::Gate,
     guard::Switches,
     hub::Hub,
+    metrics::Metrics,
     session::Sessions,
     sink::Sinks,
     stats::{Stats, StatsCell},
@@ -156,12 +157,14 @@ impl Worker {
     /// A worker that has not begun.
     pub fn new(config: WorkerConfig, parts: WorkerParts) -> Arc<Worker> {
         let stats = Arc::new(StatsCell::default());
+        let metrics = Arc::new(Metrics::default());
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&parts.hub),
             Arc::clone(&parts.grants),
             Arc::clone(&parts.store),
             Arc::clone(&parts.clock),
             Arc::clone(&stats),
+            Arc::clone(&metrics),
             config.session_prefix.clone(),
             config.session_policy.clone(),
         ));
@@ -174,6 +177,7 @@ impl Worker {
             slots: Semaphore::new(config.concurrency.max(1)),
             policy: config.policy,
             switches: Arc::new(Switches::default()),
+            metrics: Arc::clone(&metrics),
         };
         let accounts = Arc::new(Accounts::new(config.share, sessions));
         let desk = Arc::new(Desk::new(parts.queue.shards()));
@@ -194,6 +198,11 @@ impl Worker {
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
         self.stats.snapshot()
+    }
+
+    /// What Prometheus is told.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.caller.metrics)
     }
 
     /// Works until `stop` is cancelled or the queue is closed, then drains: cells under way hand in what they have,

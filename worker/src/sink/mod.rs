@@ -9,7 +9,7 @@ mod records;
 
 pub use by_scan::{NoSink, Sinks};
 pub use file::FileSink;
-pub use records::{RecordWriter, read_records};
+pub use records::{RecordWriter, Written, read_records};
 
 use fleetscan_proto::{Sink, SinkError};
 use percent_encoding::percent_decode_str;

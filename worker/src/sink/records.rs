@@ -35,6 +35,16 @@ struct Open {
     object: Box<dyn ObjectWriter>,
     encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
     hash: Sha256,
+    bytes: u64,
+}
+
+/// A part that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// As the ledger lists it.
+    pub part: PartName,
+    /// Its size, compressed.
+    pub bytes: u64,
 }
 
 impl RecordWriter {
@@ -56,15 +66,15 @@ impl RecordWriter {
     }
 
     /// Makes the part appear, durably; `None` where it has no records.
-    pub async fn finish(mut self) -> Result<Option<PartName>, SinkError> {
+    pub async fn finish(mut self) -> Result<Option<Written>, SinkError> {
         if self.records == 0 {
             return Ok(None);
         }
         self.compress(true).await?;
-        let Some(Open { object, hash, .. }) = self.open else { return Ok(None) };
+        let Some(Open { object, hash, bytes, .. }) = self.open else { return Ok(None) };
         object.commit().await?;
         let sha256 = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Some(PartName { name: self.name, records: self.records, sha256 }))
+        Ok(Some(Written { part: PartName { name: self.name, records: self.records, sha256 }, bytes }))
     }
 
     async fn compress(&mut self, last: bool) -> Result<(), SinkError> {
@@ -84,6 +94,7 @@ impl RecordWriter {
         if last || open.encoder.get_ref().len() >= PIECE {
             let piece = std::mem::take(open.encoder.get_mut());
             open.hash.update(&piece);
+            open.bytes += piece.len() as u64;
             open.object.write(piece).await?;
         }
         self.open = Some(open);
@@ -104,7 +115,7 @@ impl RecordWriter {
                 encoder.set_parameter(parameter).map_err(|e| compressing(&e))?;
             }
         }
-        Ok(Open { object, encoder, hash: Sha256::new() })
+        Ok(Open { object, encoder, hash: Sha256::new(), bytes: 0 })
     }
 }
 
@@ -161,8 +172,9 @@ mod tests {
         for n in 0..2_000 {
             writer.write(&record(n)).await.expect("writes");
         }
-        let part = writer.finish().await.expect("finishes").expect("has records");
+        let Written { part, bytes: size } = writer.finish().await.expect("finishes").expect("has records");
         let bytes = sink.read("scan/part-1.jsonl.zst").await.expect("reads");
+        assert_eq!(size, bytes.len() as u64);
         assert_eq!(part.sha256, Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect::<String>());
         let mut ids = Vec::new();
         assert_eq!(read_records(&bytes, |r| ids.push(r.id)).expect("sound"), 2_000);

@@ -1,0 +1,43 @@
+use std::sync::LazyLock;
+
+/// A script: its text, and the name by which a server knows it once it has run it.
+pub(super) struct Script {
+    pub(super) code: &'static str,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident: $file:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!(concat!("scripts/", $file))));)*
+    };
+}
+
+scripts! {
+    CREATE_SCAN: "create_scan.lua";
+    END_SCAN: "end_scan.lua";
+    PROBE: "probe.lua";
+    RENEW_PROBE: "renew_probe.lua";
+    PLAN: "plan.lua";
+    BEGIN: "begin.lua";
+    CHECKPOINT: "checkpoint.lua";
+    RENEW_CELL: "renew_cell.lua";
+    COMPLETE: "complete.lua";
+    AMEND: "amend.lua";
+    REOPEN_ACCOUNT: "reopen_account.lua";
+    HASTEN: "hasten.lua";
+    TAKE_HASTENED: "take_hastened.lua";
+    STATUS: "status.lua";
+    TAKE_LEASE: "take_lease.lua";
+    RENEW_LEASE: "renew_lease.lua";
+    REPORTS: "reports.lua";
+    TAKE_SHARED: "take_shared.lua";
+    PUT_REGISTERED: "put_registered.lua";
+    RESTORE_REGISTERED: "restore_registered.lua";
+}

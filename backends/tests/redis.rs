@@ -1,0 +1,137 @@
+//! The conformance suites on a real Redis, which the tests start themselves.
+
+mod conformance;
+mod servers;
+
+use async_trait::async_trait;
+use conformance::StoreFactory;
+use fleetscan_backends::redis::{RedisOptions, RedisStore};
+use servers::redis::RedisServer;
+use std::time::Duration;
+
+/// A memory of its own for each test, on the server that all share.
+struct OnRedis {
+    prefix: String,
+}
+
+impl OnRedis {
+    fn new() -> Self {
+        Self { prefix: format!("test-{:016x}", rand::random::<u64>()) }
+    }
+    fn options(&self) -> RedisOptions {
+        RedisOptions { prefix: self.prefix.clone(), found: true, ..RedisOptions::new(RedisServer::shared().url()) }
+    }
+}
+
+#[async_trait]
+impl StoreFactory for OnRedis {
+    type Store = RedisStore;
+    async fn open(&self) -> RedisStore {
+        RedisStore::connect(self.options()).await.expect("the server answers")
+    }
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+mod store {
+    use super::*;
+
+    conformance::store::store_conformance!(
+        OnRedis::new(),
+        tokio::test(flavor = "multi_thread"),
+        tokio::test(flavor = "multi_thread")
+    );
+}
+
+mod faults {
+    use super::*;
+    use fleetscan_proto::{AccountId, AccountRegistry as _, Fleet as _, Store as _, StoreError};
+    use std::time::Instant;
+
+    fn options(server: &RedisServer) -> RedisOptions {
+        RedisOptions { found: true, answer_timeout: Duration::from_secs(1), ..RedisOptions::new(server.url()) }
+    }
+    async fn store(server: &RedisServer) -> RedisStore {
+        RedisStore::connect(options(server)).await.expect("the server answers")
+    }
+    fn account() -> AccountId {
+        "111122223333".parse().expect("id")
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_survives_a_kill() {
+        let mut server = RedisServer::start(&[]);
+        let (scan, cell) = (conformance::store::spec(1), conformance::cell(1, "eu-west-1", "sqs"));
+        let store = store(&server).await;
+        conformance::store::planned_scan(&store, 1, std::slice::from_ref(&cell)).await;
+        store.renew_cell(&scan.id, &cell, 1).await.expect("renewed");
+        server.kill();
+        assert!(matches!(store.scan(&scan.id).await, Err(StoreError::Away(_))));
+        server.start_again();
+        let pending = store.pending_cells(&scan.id, None, None, 10).await.expect("it is back, and so are we");
+        assert_eq!((pending.len(), pending[0].generation), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_wiped_server_is_lost_to_everybody_until_they_start_anew() {
+        let server = RedisServer::start(&[]);
+        let (one, other) = (store(&server).await, store(&server).await);
+        server.ask(&["FLUSHALL"]);
+        for store in [&one, &other] {
+            assert!(matches!(store.scans().await, Err(StoreError::Lost(_))));
+            assert!(matches!(store.take_lease("x", "me", Duration::from_secs(9)).await, Err(StoreError::Lost(_))));
+            assert!(matches!(store.registered(&account()).await, Err(StoreError::Lost(_))));
+        }
+        let opened = RedisStore::connect(RedisOptions { found: false, ..options(&server) }).await;
+        let why = opened.expect_err("a memory is only founded on purpose").to_string();
+        assert!(why.contains("accounts restore"), "{why}");
+        let anew = store(&server).await;
+        assert_eq!(anew.scans().await.expect("a new memory"), []);
+        assert!(matches!(one.scans().await, Err(StoreError::Lost(_))), "the new memory is not the old one's");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stands_still_is_away_and_comes_back() {
+        let server = RedisServer::start(&[]);
+        let store = store(&server).await;
+        server.freeze();
+        let began = Instant::now();
+        assert!(matches!(store.scans().await, Err(StoreError::Away(_))));
+        assert!(began.elapsed() < Duration::from_secs(10), "no call waits for ever");
+        server.thaw();
+        assert_eq!(store.scans().await.expect("it answers"), []);
+    }
+
+    #[tokio::test]
+    async fn a_full_server_says_so_and_goes_on_when_there_is_room() {
+        let server = RedisServer::start(&[]);
+        let store = store(&server).await;
+        server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+        let why = store.take_lease("x", "me", Duration::from_secs(9)).await.expect_err("full").to_string();
+        assert!(why.contains("out of memory"), "{why}");
+        server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+        assert!(store.take_lease("x", "me", Duration::from_secs(9)).await.expect("there is room").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_refused_and_shown_nowhere() {
+        let server = RedisServer::start(&["--requirepass", "right-word"]);
+        let url = server.url().replace("redis://", "redis://:planted-word@");
+        let refused = RedisStore::connect(RedisOptions::new(url)).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+        assert!(!refused.to_string().contains("planted"), "{refused}");
+        let url = server.url().replace("redis://", "redis://:right-word@");
+        RedisStore::connect(RedisOptions { found: true, ..RedisOptions::new(url) }).await.expect("let in");
+    }
+
+    #[tokio::test]
+    async fn scripts_that_the_server_forgot_are_sent_again() {
+        let server = RedisServer::start(&[]);
+        let store = store(&server).await;
+        for _ in 0..2 {
+            assert!(store.take_lease("x", "me", Duration::from_secs(9)).await.expect("taken").is_some());
+            server.ask(&["SCRIPT", "FLUSH"]);
+        }
+    }
+}
