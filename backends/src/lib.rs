@@ -2,8 +2,10 @@
 //!
 //! * [`SealedGrants`]: the grants of a registry, under lock and key
 //! * [`embedded`]: queue and store of one machine, in the process and in one SQLite file
+//! * [`rabbitmq`]: the fleet's queue; [`redis`]: its store
 
 pub mod embedded;
+pub mod rabbitmq;
 pub mod redis;
 mod sealed;
 

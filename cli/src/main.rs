@@ -1,28 +1,39 @@
 //! `fleetscan`: reads the configuration metadata of many AWS accounts, read-only. The commands are in files of their
 //! own; [`args`] is where flags and their environment twins are read.
 
+mod accounts;
 mod advice;
 mod args;
+mod backing;
 mod catalogue;
+mod coordinator;
 mod coverage;
 mod demo;
 mod display;
 mod doctor;
 mod failure;
+mod listen;
 mod logging;
 mod machine;
 mod numbers;
 mod out;
 mod results;
 mod scan;
+mod scans;
 mod signals;
 mod simulator;
 mod summary;
+mod switch;
 mod terminal;
 mod verdict;
+mod worker;
+mod workers;
 
 use clap::Parser as _;
 use std::process::ExitCode;
+
+/// Files that are written, synced or read at once.
+const BLOCKING_THREADS: usize = 8;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
@@ -30,6 +41,8 @@ fn main() -> ExitCode {
     let json = args.command.wants_json();
     let ran = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Threads for files: more would only keep more memory each, and no disk is faster for it.
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(failure::Failure::failed)
         .and_then(|runtime| runtime.block_on(run(args)));
@@ -47,6 +60,12 @@ async fn run(args: args::Args) -> Result<u8, failure::Failure> {
         args::Command::Simulator(args) => simulator::run(args).await,
         args::Command::Catalogue(args) => catalogue::run(args),
         args::Command::Results(args) => results::run(args, terminal).await,
+        args::Command::Coordinator(args) => coordinator::run(args).await,
+        args::Command::Worker(args) => worker::run(args).await,
+        args::Command::Accounts(args) => accounts::run(args, terminal).await,
+        args::Command::Scans(args) => scans::run(args, terminal).await,
+        args::Command::Workers(args) => workers::run(args, terminal).await,
+        args::Command::Switch(args) => switch::run(args).await,
         args::Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -20,12 +20,27 @@ pub trait QueueFactory: Send + Sync {
     type Queue: TaskQueue + Clone;
     /// A new, empty queue for at most `capacity` tasks.
     async fn queue(&self, capacity: usize) -> Self::Queue;
+    /// The same with several shards, where the backend can have them; each takes at most `capacity` tasks.
+    async fn sharded(&self, capacity: usize) -> Self::Queue {
+        self.queue(capacity).await
+    }
     /// Closes a queue for good: its consumers get nothing more.
     async fn close(&self, queue: &Self::Queue);
     /// The dead letters, oldest first, each with its reason.
     async fn dead_letters(&self, queue: &Self::Queue) -> Vec<(Task, String)>;
     /// Lets so much of the queue's time pass.
     async fn pass(&self, time: Duration);
+    /// Waits until what is ready is as near to the consumers as it comes by itself: a broker's messages take a moment,
+    /// and order is promised only among those that a consumer sees.
+    async fn settle(&self) {}
+    /// The prefetch with which a consumer sees at least so many tasks ahead: a broker's sees no further than that.
+    fn sight(&self, _tasks: u16) -> u16 {
+        1
+    }
+    /// How many tasks more than its capacity a queue may take before it says that it is full.
+    fn overshoot(&self) -> usize {
+        0
+    }
     /// Deliveries without a word of what became of them, after which a task is a dead letter.
     fn delivery_limit(&self) -> u32;
 }

@@ -1,9 +1,10 @@
 use super::{GRACE, QueueFactory, account, cell};
 use fleetscan_proto::{
-    AccountId, Delivery, Depth, Lane, QueueError, ScanId, Shards, Task, TaskConsumer, TaskKind, TaskQueue, WIRE_VERSION,
+    AccountId, Delivery, Depth, Lane, QueueError, ScanId, Shards, Task, TaskConsumer, TaskKind, TaskQueue,
+    WIRE_VERSION, shard_of,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -41,6 +42,11 @@ macro_rules! queue_conformance {
             a_dead_letter_keeps_its_reason_and_is_not_delivered
             purge_removes_all_but_what_is_held
             depth_tells_where_tasks_lie
+            a_consumer_takes_from_its_shards_only
+            a_consumer_of_no_shard_gets_nothing_until_it_chooses
+            what_is_no_longer_chosen_goes_back_and_what_was_handed_out_stays
+            backlog_tells_what_is_ready_in_each_shard
+            a_mark_is_found_in_its_queue_and_in_no_other
             a_closed_queue_gives_and_takes_nothing
             a_delivery_can_be_ended_after_the_queue_closed
         );
@@ -146,10 +152,20 @@ pub async fn a_publish_beyond_the_bound_answers_full_until_there_is_room<F: Queu
     let queue = factory.queue(3).await;
     queue.publish(&[task(1, "a"), task(1, "b")]).await.expect("there is room");
     queue.publish(&[task(1, "c")]).await.expect("the bound itself is allowed");
-    let refused = queue.publish(&[task(1, "d")]).await;
-    assert!(matches!(refused, Err(QueueError::Full)), "{refused:?}");
+    let mut more = 0;
+    let refused = loop {
+        match queue.publish(&[task(1, &format!("d{more}"))]).await {
+            Ok(()) => more += 1,
+            Err(refused) => break refused,
+        }
+        assert!(more <= factory.overshoot(), "{more} more than its bound");
+    };
+    assert!(matches!(refused, QueueError::Full), "{refused:?}");
     let consumer = consumer(&queue, 1).await;
-    consumer.ack(take(&*consumer).await.tag).await.expect("held");
+    for _ in 0..=more {
+        consumer.ack(take(&*consumer).await.tag).await.expect("held");
+    }
+    factory.settle().await;
     queue.publish(&[task(1, "e")]).await.expect("one left, so one fits");
 }
 
@@ -184,6 +200,7 @@ pub async fn urgent_tasks_come_first<F: QueueFactory>(factory: &F) {
     let consumer = consumer(&queue, 1).await;
     let mut order = Vec::new();
     for number in 0..5 {
+        factory.settle().await;
         let delivery = take(&*consumer).await;
         if number == 2 {
             queue.publish(&[urgent(5, "e")]).await.expect("there is room");
@@ -208,7 +225,9 @@ async fn accounts_of(consumer: &dyn TaskConsumer, count: usize) -> Vec<AccountId
 pub async fn accounts_take_turns<F: QueueFactory>(factory: &F) {
     let tasks: Vec<Task> = (1..=3).flat_map(|n| ["a", "b", "c", "d"].map(|service| task(n, service))).collect();
     let queue = queue_with(factory, &tasks).await;
-    let order = accounts_of(&*consumer(&queue, 1).await, 12).await;
+    let consumer = consumer(&queue, factory.sight(12)).await;
+    factory.settle().await;
+    let order = accounts_of(&*consumer, 12).await;
     for round in order.chunks(3) {
         let mut round = round.to_vec();
         round.sort();
@@ -219,9 +238,10 @@ pub async fn accounts_take_turns<F: QueueFactory>(factory: &F) {
 pub async fn an_account_that_joins_late_does_not_wait_for_the_others<F: QueueFactory>(factory: &F) {
     let many: Vec<Task> = (0..200).map(|n| task(1, &format!("s{n}"))).collect();
     let queue = queue_with(factory, &many).await;
-    let consumer = consumer(&queue, 1).await;
+    let consumer = consumer(&queue, factory.sight(250)).await;
     accounts_of(&*consumer, 5).await;
     queue.publish(&[task(2, "a")]).await.expect("there is room");
+    factory.settle().await;
     let next = accounts_of(&*consumer, 2).await;
     assert!(next.contains(&account(2)), "{next:?}");
 }
@@ -426,6 +446,110 @@ pub async fn depth_tells_where_tasks_lie<F: QueueFactory>(factory: &F) {
     depth_becomes(factory, &queue, Depth { ready: 3, delayed: 0, held: 2, dead: 1 }).await;
     drop(worker);
     depth_becomes(factory, &queue, Depth { ready: 5, delayed: 0, held: 0, dead: 1 }).await;
+}
+
+/// Tasks of twenty accounts, and how many of them lie in each shard.
+fn spread(queue: &impl TaskQueue) -> (Vec<Task>, Vec<u64>) {
+    let tasks: Vec<Task> = (0..20).map(|n| if n % 5 == 0 { urgent(n, "a") } else { task(n, "a") }).collect();
+    let mut each = vec![0; usize::from(queue.shards())];
+    for task in &tasks {
+        each[usize::from(shard_of(task.account(), queue.shards()))] += 1;
+    }
+    (tasks, each)
+}
+
+pub async fn a_consumer_takes_from_its_shards_only<F: QueueFactory>(factory: &F) {
+    let queue = factory.sharded(100).await;
+    let (tasks, each) = spread(&queue);
+    queue.publish(&tasks).await.expect("there is room");
+    let (mut taken, shards) = (0, queue.shards());
+    for chosen in 0..shards {
+        let only = Shards::Only(BTreeSet::from([chosen]));
+        let consumer = queue.consume("worker-1", 100, only).await.expect("consumes");
+        for _ in 0..each[usize::from(chosen)] {
+            let delivery = take(&*consumer).await;
+            assert_eq!(shard_of(delivery.task.account(), shards), chosen);
+            consumer.ack(delivery.tag).await.expect("held");
+            taken += 1;
+        }
+        nothing_comes(&*consumer).await;
+    }
+    assert_eq!(taken, tasks.len());
+}
+
+pub async fn a_consumer_of_no_shard_gets_nothing_until_it_chooses<F: QueueFactory>(factory: &F) {
+    let queue = factory.sharded(100).await;
+    let (tasks, _) = spread(&queue);
+    queue.publish(&tasks).await.expect("there is room");
+    let consumer = queue.consume("worker-1", 100, Shards::Only(BTreeSet::new())).await.expect("consumes");
+    nothing_comes(&*consumer).await;
+    let (all, first) = tokio::join!(
+        async {
+            tokio::task::yield_now().await;
+            consumer.choose(Shards::All).await
+        },
+        take(&*consumer),
+    );
+    all.expect("the broker is there");
+    let mut taken = vec![first.task];
+    for _ in 1..tasks.len() {
+        taken.push(take(&*consumer).await.task);
+    }
+    assert!(tasks.iter().all(|task| taken.contains(task)), "{taken:?}");
+}
+
+pub async fn what_is_no_longer_chosen_goes_back_and_what_was_handed_out_stays<F: QueueFactory>(factory: &F) {
+    let queue = factory.sharded(100).await;
+    let (tasks, _) = spread(&queue);
+    queue.publish(&tasks).await.expect("there is room");
+    let (one, other) = (consumer(&queue, 100).await, consumer(&queue, 100).await);
+    other.choose(Shards::Only(BTreeSet::new())).await.expect("the broker is there");
+    let mut held = vec![take(&*one).await, take(&*one).await];
+    factory.settle().await;
+    let kept = shard_of(held[0].task.account(), queue.shards());
+    one.choose(Shards::Only(BTreeSet::from([kept]))).await.expect("the broker is there");
+    other.choose(Shards::All).await.expect("the broker is there");
+    one.choose(Shards::Only(BTreeSet::new())).await.expect("the broker is there");
+    nothing_comes(&*one).await;
+    for _ in held.len()..tasks.len() {
+        let delivery = take(&*other).await;
+        assert_eq!(delivery.redeliveries, 0, "it was never handed out");
+        assert!(held.iter().all(|held| held.task != delivery.task), "{:?} is held", delivery.task);
+        held.push(delivery);
+    }
+    assert!(tasks.iter().all(|task| held.iter().any(|held| held.task == *task)));
+    for delivery in held.drain(..2) {
+        one.ack(delivery.tag).await.expect("still held");
+    }
+}
+
+pub async fn backlog_tells_what_is_ready_in_each_shard<F: QueueFactory>(factory: &F) {
+    let queue = factory.sharded(100).await;
+    let (tasks, mut each) = spread(&queue);
+    queue.publish(&tasks).await.expect("there is room");
+    let consumer = consumer(&queue, 1).await;
+    let held = take(&*consumer).await;
+    each[usize::from(shard_of(held.task.account(), queue.shards()))] -= 1;
+    let mut backlog = Vec::new();
+    for _ in 0..200 {
+        backlog = queue.backlog().await.expect("the broker is there");
+        if backlog == each {
+            return;
+        }
+        factory.pass(Duration::from_millis(25)).await;
+    }
+    panic!("the backlog is {backlog:?}, not {each:?}");
+}
+
+pub async fn a_mark_is_found_in_its_queue_and_in_no_other<F: QueueFactory>(factory: &F) {
+    let (queue, other) = (factory.queue(10).await, factory.queue(10).await);
+    assert!(!queue.is_marked("scan-1").await.expect("the broker is there"));
+    for _ in 0..2 {
+        queue.mark("scan-1").await.expect("left, once and again");
+        assert!(queue.is_marked("scan-1").await.expect("the broker is there"));
+    }
+    assert!(!queue.is_marked("scan-2").await.expect("the broker is there"));
+    assert!(!other.is_marked("scan-1").await.expect("the broker is there"));
 }
 
 pub async fn a_closed_queue_gives_and_takes_nothing<F: QueueFactory>(factory: &F) {

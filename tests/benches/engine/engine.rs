@@ -56,6 +56,7 @@ impl Engine {
             Arc::clone(&store),
             clock.clone(),
             Arc::clone(&stats),
+            Arc::default(),
             "Bench".into(),
             None,
         ));
@@ -73,6 +74,7 @@ impl Engine {
             slots: Semaphore::new(64),
             policy: CallPolicy::default(),
             switches: Arc::default(),
+            metrics: Arc::default(),
         };
         let visit = Arc::new(Accounts::new(1.0, sessions)).enter(store.as_ref(), &id, false).await?;
         let params = Map::from_iter([("MaxItems".to_owned(), Value::from(50))]);

@@ -1,5 +1,9 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
+mod fleet;
+
+pub use fleet::*;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -39,6 +43,18 @@ pub enum Command {
     Catalogue(CatalogueArgs),
     /// What scans found
     Results(ResultsArgs),
+    /// Run the scans of a fleet: of several coordinators, one leads
+    Coordinator(CoordinatorArgs),
+    /// Work for a fleet
+    Worker(WorkerArgs),
+    /// Connect customers' accounts, and see how they stand
+    Accounts(AccountsArgs),
+    /// Ask the fleet for scans, and watch them
+    Scans(ScansArgs),
+    /// Who works for the fleet, and at what
+    Workers(WorkersArgs),
+    /// Switch calls off and on, in the whole fleet at once
+    Switch(SwitchArgs),
     /// Check credentials, folders and the clock, and say what to mend
     Doctor(DoctorArgs),
 }
@@ -54,6 +70,11 @@ impl Command {
                 ResultsCommand::Summary(args) => args.json,
                 ResultsCommand::Ledger(args) => args.json,
             },
+            Command::Coordinator(_) | Command::Worker(_) => false,
+            Command::Accounts(args) => args.json,
+            Command::Scans(args) => args.json,
+            Command::Workers(args) => args.json,
+            Command::Switch(args) => args.json,
             Command::Doctor(args) => args.json,
         }
     }

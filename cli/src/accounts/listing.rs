@@ -1,0 +1,128 @@
+//! Accounts as a table, as one page, and as JSON.
+
+use crate::{failure::Failure, numbers::many, terminal::Terminal};
+use fleetscan_coordinator::Listed;
+use fleetscan_proto::{AccountChange, AccountState, RegisteredAccount};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Who an account belongs to.
+pub fn customer(account: &RegisteredAccount) -> String {
+    account.customer.clone().unwrap_or_else(|| account.id.to_string())
+}
+
+/// A state, as JSON writes it.
+pub fn word(state: AccountState) -> &'static str {
+    match state {
+        AccountState::Pending => "pending",
+        AccountState::Active => "active",
+        AccountState::Degraded => "degraded",
+        AccountState::Revoked => "revoked",
+        AccountState::Paused => "paused",
+        AccountState::Disconnected => "disconnected",
+    }
+}
+
+pub fn print(out: &mut impl Write, listed: &[Listed], json: bool, terminal: Terminal) -> Result<(), Failure> {
+    if json {
+        writeln!(out, "{}", Value::Array(listed.iter().map(object).collect()))?;
+        return Ok(());
+    }
+    if listed.is_empty() {
+        writeln!(out, "No account. Connect some with `fleetscan accounts import FILE`.")?;
+        return Ok(());
+    }
+    let head = format!("{:12}  {:24}  {:20}  {:12}  since", "account", "name", "customer", "status");
+    writeln!(out, "{}", terminal.bold(&head))?;
+    for one in listed {
+        let status = format!("{:12}", word(one.state()));
+        let status = match one.state() {
+            AccountState::Active => terminal.green(&status),
+            AccountState::Degraded | AccountState::Revoked => terminal.yellow(&status),
+            AccountState::Pending | AccountState::Paused | AccountState::Disconnected => status,
+        };
+        let name = short(one.account.name.as_deref().unwrap_or("-"), 24);
+        let since = since(one);
+        writeln!(
+            out,
+            "{:12}  {name:24}  {:20}  {status}  {since}",
+            one.account.id,
+            short(&customer(&one.account), 20)
+        )?;
+    }
+    writeln!(out, "{}", many(listed.len() as u64, "account"))?;
+    Ok(())
+}
+
+pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]>, json: bool) -> Result<(), Failure> {
+    if json {
+        let mut object = object(one);
+        if let (Some(changes), Some(map)) = (changes, object.as_object_mut()) {
+            map.insert("history".to_owned(), json!(changes));
+        }
+        writeln!(out, "{object}")?;
+        return Ok(());
+    }
+    let account = &one.account;
+    writeln!(out, "Account {}{}", account.id, account.name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default())?;
+    writeln!(out, "  status     {}, since {}", word(one.state()), since(one))?;
+    writeln!(out, "  customer   {}", customer(account))?;
+    let regions = if account.regions.is_empty() { "every enabled one".to_owned() } else { account.regions.join(", ") };
+    writeln!(out, "  regions    {regions}")?;
+    writeln!(out, "  profile    {} of catalogue {}", account.profile, account.catalogue)?;
+    if account.no_session_policy {
+        writeln!(out, "  sessions   not narrowed by a session policy")?;
+    }
+    match &account.grant {
+        Some(grant) => writeln!(out, "  grant      sealed with key {}", grant.key)?,
+        None => writeln!(
+            out,
+            "  grant      erased{}",
+            account.removed_at.map(|at| format!(" at {at}")).unwrap_or_default()
+        )?,
+    }
+    if let Some(status) = &one.status {
+        if let Some(at) = status.last_success {
+            writeln!(out, "  let us in  {at}")?;
+        }
+        for denial in &status.denied {
+            writeln!(out, "  denied     {} ({})", denial.action, json!(denial.by).as_str().unwrap_or_default())?;
+        }
+        for (what, value) in &status.evidence {
+            writeln!(out, "  evidence   {what}: {value}")?;
+        }
+    }
+    for change in changes.unwrap_or_default() {
+        let from = change.from.map_or("new", word);
+        let evidence: Vec<String> = change.evidence.iter().map(|(what, value)| format!("{what}: {value}")).collect();
+        writeln!(out, "  {}  {from} → {}  {}", change.at, word(change.to), evidence.join(", "))?;
+    }
+    Ok(())
+}
+
+fn since(one: &Listed) -> String {
+    let at = one.status.as_ref().map_or(one.account.added_at, |status| status.since);
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn object(one: &Listed) -> Value {
+    let account = &one.account;
+    let status = one.status.as_ref();
+    json!({
+        "id": account.id, "name": account.name, "status": word(one.state()),
+        "since": status.map_or(account.added_at, |status| status.since), "customer": customer(account),
+        "regions": account.regions, "profile": account.profile, "catalogue": account.catalogue,
+        "session_policy": !account.no_session_policy, "added_at": account.added_at, "removed_at": account.removed_at,
+        "key": account.grant.as_ref().map(|grant| &grant.key), "last_success": status.and_then(|s| s.last_success),
+        "denied": status.map(|s| json!(s.denied)).unwrap_or_else(|| json!([])),
+        "evidence": status.map(|s| json!(s.evidence)).unwrap_or_else(|| json!({})),
+    })
+}
+
+/// At most so many characters.
+fn short(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}

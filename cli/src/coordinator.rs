@@ -1,0 +1,72 @@
+//! `fleetscan coordinator`: runs the scans of a fleet.
+
+use crate::{
+    args::CoordinatorArgs,
+    backing::{self, Memory},
+    failure::{COMPLETE, Failure},
+    listen::{self, Page},
+    machine::HubIdentity,
+    out::Out,
+    scan::PROFILE,
+    signals,
+};
+use fleetscan_coordinator::{
+    ScanOptions,
+    fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
+};
+use fleetscan_proto::{SystemClock, catalogue::Catalogue};
+use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
+use std::{sync::Arc, time::Duration};
+
+pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
+    let stop = signals::stop_in_order()?;
+    let name = backing::own_name(args.name.as_deref());
+    let memory = Memory::of_fleet(&args.store).await?;
+    let queue = backing::queue(&args.broker, &name).await?;
+    let hub = Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?;
+    let schedule = match args.every_hours {
+        0 => None,
+        hours => Some(ScheduleOptions {
+            every: Duration::from_secs(hours * 3_600),
+            out: Out::open(&args.out)?.name,
+            profile: PROFILE.to_owned(),
+        }),
+    };
+    let scan = ScanOptions {
+        window: args.window as usize,
+        stuck_after: Duration::from_secs(args.stuck_after_seconds),
+        deadline: Duration::from_secs(args.deadline_minutes * 60),
+        denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        ..ScanOptions::default()
+    };
+    let parts = FleetParts {
+        queue: Arc::new(queue),
+        store: memory.store,
+        fleet: memory.fleet,
+        registry: memory.registry,
+        hub: Arc::new(HubIdentity(Arc::new(hub))),
+        clock: Arc::new(SystemClock),
+        catalogue: Arc::new(Catalogue::built_in().clone()),
+        open_sink: Arc::new(|out| fleetscan_worker::sink::open(out)),
+    };
+    let options = FleetOptions {
+        name: name.clone(),
+        scan,
+        lease: Duration::from_secs(10),
+        beat: Duration::from_secs(1),
+        scans_at_once: args.scans_at_once,
+        slice: WorkerConfig::default().slice,
+        share: args.share,
+        schedule,
+    };
+    tracing::info!(name, "coordinator.begins");
+    let coordinator = Coordinator::new(parts, options);
+    if let Some(address) = args.listen {
+        let page = Page { registries: vec![coordinator.metrics().registry().clone()], ready: Arc::new(|| Ok(())) };
+        let bound = listen::serve(address, page).await?;
+        tracing::info!(%bound, "coordinator.listens");
+    }
+    coordinator.run(stop).await?;
+    tracing::info!("coordinator.ended");
+    Ok(COMPLETE)
+}

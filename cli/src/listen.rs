@@ -1,0 +1,103 @@
+//! `--listen`: metrics and health over HTTP, for Prometheus and whoever keeps processes alive.
+
+use crate::failure::Failure;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, header, service::service_fn};
+use hyper_util::rt::TokioIo;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// Connections that are served at once; scrapers are few.
+const CONNECTIONS: usize = 64;
+/// How long a request may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is served.
+pub struct Page {
+    /// Where the metrics are gathered.
+    pub registries: Vec<Registry>,
+    /// Whether the process can do its work now: the reason why not, in a sentence.
+    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+/// Serves until the process ends. Answers the address, whose port was chosen where 0 was asked for.
+pub async fn serve(address: SocketAddr, page: Page) -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::failed(format!("--listen {address} cannot be had: {error}")))?;
+    let bound = listener.local_addr()?;
+    let page = Arc::new(page);
+    let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    tokio::spawn(async move {
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: others will be closed.
+                    tracing::warn!(%error, "listen.accept_failed");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let page = Arc::clone(&page);
+            tokio::spawn(async move {
+                let answer = service_fn(|request| {
+                    let page = Arc::clone(&page);
+                    async move { Ok::<_, Infallible>(page.answer(&request)) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(hyper_util::rt::TokioTimer::new())
+                    .header_read_timeout(PATIENCE)
+                    .serve_connection(TokioIo::new(stream), answer);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "listen.connection_ended");
+                }
+                drop(slot);
+            });
+        }
+    });
+    Ok(bound)
+}
+
+impl Page {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics(),
+            // The process runs: that is all that a restart could mend.
+            "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" => match (self.ready)() {
+                Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
+            "/" => text(StatusCode::OK, "fleetscan: /metrics /healthz /readyz\n".to_owned()),
+            _ => text(StatusCode::NOT_FOUND, "not found; there are /metrics, /healthz and /readyz\n".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let encoder = TextEncoder::new();
+        let mut body = Vec::new();
+        for registry in &self.registries {
+            if let Err(error) = encoder.encode(&registry.gather(), &mut body) {
+                return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
+            }
+        }
+        let mut response = Response::new(Full::from(body));
+        if let Ok(kind) = header::HeaderValue::from_str(encoder.format_type()) {
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        response
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,303 @@
+//! `fleetscan scans`: asks the fleet for scans, and watches them. The store carries the wish; the coordinator that
+//! leads carries it out.
+
+use crate::{
+    args::{ScansArgs, ScansCommand},
+    backing::Memory,
+    display,
+    failure::{COMPLETE, FAILED, Failure, HOLES},
+    numbers::{grouped, many},
+    out::Out,
+    scan::PROFILE,
+    signals,
+    terminal::Terminal,
+};
+use fleetscan_coordinator::{
+    Phase, Progress,
+    fleet::{Resumed, StartRequest, resume, start},
+};
+use fleetscan_proto::{
+    AccountId, Clock as _, Lane, Outcome, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState, SystemClock,
+    catalogue::Catalogue,
+};
+use fleetscan_worker::Stats;
+use serde_json::{Value, json};
+use std::{io::Write as _, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How often the store is asked while a scan is watched.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
+    let memory = Memory::open(&args.store).await?;
+    let json = args.json;
+    match args.command {
+        ScansCommand::Start { wait, resume: None, accounts, regions, services, out, deadline_minutes } => {
+            let request = StartRequest {
+                accounts: accounts.iter().map(|id| account(id)).collect::<Result<_, _>>()?,
+                regions,
+                services: known_services(services)?,
+                out: Out::open(&out)?.name,
+                profile: PROFILE.to_owned(),
+                lane: Lane::Normal,
+                deadline: deadline_minutes.map(|minutes| Duration::from_secs(minutes * 60)),
+                scheduled: false,
+            };
+            let (store, registry) = (memory.store.as_ref(), memory.registry.as_ref());
+            let started = start(store, registry, Catalogue::built_in(), SystemClock.now(), request)
+                .await
+                .map_err(Failure::from)?;
+            if started.paused > 0 {
+                display::note(&format!("{} left out: paused", many(started.paused, "account")));
+            }
+            let how = if started.joined { "is under way already, and reads these first" } else { "is asked for" };
+            let text = format!("Scan {} {how}: {}", started.id, many(started.accounts, "account"));
+            let object = json!({ "id": started.id, "accounts": started.accounts, "joined": started.joined,
+                "paused": started.paused });
+            begun(&memory, &started.id, wait, json, terminal, &text, object).await
+        }
+        ScansCommand::Start { resume: Some(scan), wait, .. } => {
+            let id = scan_id(&scan)?;
+            let cells = match resume(memory.store.as_ref(), &id).await? {
+                Resumed::Cells(cells) => cells,
+                Resumed::Running => 0,
+                Resumed::Not(why) => return Err(Failure::usage(why)),
+            };
+            let text = format!("Scan {id} goes on: {} to be read", many(cells, "cell"));
+            let object = json!({ "id": id, "cells": cells, "resumed": true });
+            begun(&memory, &id, wait, json, terminal, &text, object).await
+        }
+        ScansCommand::List => list(&memory, json, terminal).await,
+        ScansCommand::Show { scan } => show(&memory, &scan_id(&scan)?, json).await,
+        ScansCommand::Watch { scan } => {
+            let id = match scan {
+                Some(scan) => scan_id(&scan)?,
+                None => memory.store.scans().await?.into_iter().next().map(|row| row.spec.id).ok_or_else(|| {
+                    Failure::usage("there is no scan to watch: ask for one with `fleetscan scans start`")
+                })?,
+            };
+            watch_scan(&memory, &id, json, terminal).await
+        }
+        ScansCommand::Cancel { scan } => cancel(&memory, &scan_id(&scan)?, json).await,
+    }
+}
+
+async fn begun(
+    memory: &Memory,
+    id: &ScanId,
+    wait: bool,
+    json: bool,
+    terminal: Terminal,
+    text: &str,
+    object: Value,
+) -> Result<u8, Failure> {
+    if wait {
+        display::note(text);
+        return watch_scan(memory, id, json, terminal).await;
+    }
+    if json {
+        writeln!(std::io::stdout(), "{object}")?;
+    } else {
+        writeln!(std::io::stdout(), "{text}\n  fleetscan scans watch {id}")?;
+    }
+    Ok(COMPLETE)
+}
+
+/// Shows a scan until it ends, and answers its exit code.
+async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal) -> Result<u8, Failure> {
+    let stop = signals::stop_in_order()?;
+    let store = Arc::clone(&memory.store);
+    let (sender, receiver) = watch::channel(Progress::default());
+    let calls = sender.subscribe();
+    let showing = tokio::spawn(display::show(
+        receiver,
+        move || {
+            let totals = calls.borrow().counts.totals.clone();
+            Stats { calls: totals.calls, throttled: totals.throttled, records: totals.records, ..Stats::default() }
+        },
+        terminal,
+    ));
+    let row = loop {
+        let row = found(store.scan(id).await?, id)?;
+        let counts = store.counts(id).await?;
+        let over = !matches!(row.state, ScanState::Running | ScanState::Cancelling);
+        sender.send_replace(progress(&row, counts, over));
+        if over {
+            break row;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {
+                showing.abort();
+                display::note(&format!("Scan {id} goes on without being watched."));
+                return Ok(FAILED);
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    };
+    drop(sender);
+    let _ = showing.await;
+    let counts = store.counts(id).await?;
+    let exit = exit_of(&row, &counts);
+    if json {
+        writeln!(std::io::stdout(), "{}", object(&row, &counts))?;
+    } else {
+        write!(std::io::stdout(), "{}", text(&row, &counts))?;
+    }
+    Ok(exit)
+}
+
+fn progress(row: &ScanRow, counts: ScanCounts, over: bool) -> Progress {
+    let planned = counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
+    let each = if planned > 0 { counts.cells / planned } else { 0 };
+    let everything_read = counts.pending() == 0 && planned == row.spec.accounts;
+    Progress {
+        phase: match (over, everything_read) {
+            (true, _) => Phase::Ended,
+            (false, true) => Phase::Finalising,
+            (false, false) => Phase::Reading,
+        },
+        expected_cells: counts.cells + each * row.spec.accounts.saturating_sub(planned),
+        accounts: row.spec.accounts,
+        counts,
+        suspects: 0,
+        breaker_open: false,
+    }
+}
+
+async fn list(memory: &Memory, json: bool, terminal: Terminal) -> Result<u8, Failure> {
+    let rows = memory.store.scans().await?;
+    let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    if json {
+        let mut list = Vec::new();
+        for row in &rows {
+            list.push(object(row, &memory.store.counts(&row.spec.id).await?));
+        }
+        writeln!(stdout, "{}", Value::Array(list))?;
+        return Ok(COMPLETE);
+    }
+    let head = format!(
+        "{:24}  {:10}  {:>8}  {:>12}  {:>10}  {:>12}",
+        "scan", "state", "accounts", "cells done", "of", "holes"
+    );
+    writeln!(stdout, "{}", terminal.bold(&head))?;
+    for row in &rows {
+        let counts = memory.store.counts(&row.spec.id).await?;
+        writeln!(
+            stdout,
+            "{:24}  {:10}  {:>8}  {:>12}  {:>10}  {:>12}",
+            row.spec.id.as_str(),
+            state(row.state),
+            grouped(row.spec.accounts),
+            grouped(counts.cells - counts.pending()),
+            grouped(counts.cells),
+            grouped(holes(&counts)),
+        )?;
+    }
+    stdout.flush()?;
+    Ok(COMPLETE)
+}
+
+async fn show(memory: &Memory, id: &ScanId, json: bool) -> Result<u8, Failure> {
+    let row = found(memory.store.scan(id).await?, id)?;
+    let counts = memory.store.counts(id).await?;
+    if json {
+        writeln!(std::io::stdout(), "{}", object(&row, &counts))?;
+    } else {
+        write!(std::io::stdout(), "{}", text(&row, &counts))?;
+    }
+    Ok(COMPLETE)
+}
+
+async fn cancel(memory: &Memory, id: &ScanId, json: bool) -> Result<u8, Failure> {
+    let row = found(memory.store.scan(id).await?, id)?;
+    if row.state != ScanState::Running {
+        return Err(Failure::usage(format!("scan {id} is {}: there is nothing to cancel", state(row.state))));
+    }
+    memory.store.end_scan(id, ScanState::Cancelling, SystemClock.now()).await?;
+    if json {
+        writeln!(std::io::stdout(), "{}", json!({ "id": id, "state": state(ScanState::Cancelling) }))?;
+    } else {
+        writeln!(
+            std::io::stdout(),
+            "Scan {id} is being cancelled: no call begins after two seconds. What is read is kept; go on with\n  \
+             fleetscan scans start --resume {id}"
+        )?;
+    }
+    Ok(COMPLETE)
+}
+
+fn text(row: &ScanRow, counts: &ScanCounts) -> String {
+    let spec = &row.spec;
+    let planned = counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
+    let mut text = format!("Scan {}: {}\n", spec.id, state(row.state));
+    text.push_str(&format!("  accounts   {} of {} planned\n", grouped(planned), grouped(spec.accounts)));
+    let done = counts.cells - counts.pending();
+    text.push_str(&format!("  cells      {} done of {} known\n", grouped(done), grouped(counts.cells)));
+    for (outcome, cells) in &counts.outcomes {
+        let hole = if outcome.is_hole() { "  a hole" } else { "" };
+        text.push_str(&format!("    {:16}{:>12}{hole}\n", outcome.as_str(), grouped(*cells)));
+    }
+    let totals = &counts.totals;
+    text.push_str(&format!(
+        "  {} · {} throttled · {}\n  results    {}/scan={}\n",
+        many(totals.calls, "call"),
+        grouped(totals.throttled),
+        many(totals.records, "resource"),
+        spec.out,
+        spec.id
+    ));
+    text
+}
+
+fn object(row: &ScanRow, counts: &ScanCounts) -> Value {
+    let spec = &row.spec;
+    json!({
+        "id": spec.id, "state": row.state, "started_at": spec.started_at, "finished_at": row.finished_at,
+        "accounts": spec.accounts, "accounts_by_state": counts.accounts, "cells": counts.cells,
+        "cells_done": counts.cells - counts.pending(), "outcomes": counts.outcomes, "holes": holes(counts),
+        "calls": counts.totals.calls, "throttled": counts.totals.throttled, "resources": counts.totals.records,
+        "lane": spec.lane, "scheduled": spec.scheduled, "out": spec.out, "exit": exit_of(row, counts),
+    })
+}
+
+fn holes(counts: &ScanCounts) -> u64 {
+    counts.outcomes.iter().filter(|(outcome, _)| outcome.is_hole()).map(|(_, cells)| cells).sum()
+}
+
+fn exit_of(row: &ScanRow, counts: &ScanCounts) -> u8 {
+    match row.state {
+        ScanState::Lost => FAILED,
+        _ if holes(counts) > 0 || counts.outcomes.contains_key(&Outcome::Cancelled) => HOLES,
+        _ => COMPLETE,
+    }
+}
+
+fn state(state: ScanState) -> &'static str {
+    match state {
+        ScanState::Running => "running",
+        ScanState::Cancelling => "cancelling",
+        ScanState::Finished => "finished",
+        ScanState::Cancelled => "cancelled",
+        ScanState::Lost => "lost",
+    }
+}
+
+fn found(row: Option<ScanRow>, id: &ScanId) -> Result<ScanRow, Failure> {
+    row.ok_or_else(|| Failure::usage(format!("there is no scan {id}: `fleetscan scans list` names those that are")))
+}
+
+fn scan_id(text: &str) -> Result<ScanId, Failure> {
+    text.strip_prefix("scan=").unwrap_or(text).parse().map_err(Failure::usage)
+}
+
+fn account(text: &str) -> Result<AccountId, Failure> {
+    text.parse().map_err(Failure::usage)
+}
+
+fn known_services(services: Vec<String>) -> Result<Vec<String>, Failure> {
+    let known: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
+    match services.iter().find_map(|name| crate::scan::unknown("service", name, &known)) {
+        Some(mistake) => Err(Failure::usage(mistake)),
+        None => Ok(services),
+    }
+}

@@ -1,0 +1,64 @@
+//! `fleetscan worker`: works for a fleet.
+
+use crate::{
+    args::WorkerArgs,
+    backing::{self, Memory},
+    failure::{COMPLETE, Failure},
+    listen::{self, Page},
+    scan, signals,
+};
+use fleetscan_backends::{Keyring, SealedGrants};
+use fleetscan_proto::{AccountRegistry, SystemClock, catalogue::Catalogue};
+use fleetscan_worker::{Hub, HubOptions, Worker, WorkerConfig, WorkerParts, sink::Sinks};
+use std::{sync::Arc, time::Duration};
+
+pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
+    let stop = signals::stop_in_order()?;
+    let name = backing::own_name(args.name.as_deref());
+    let keys = backing::keys(&args.key)?;
+    let memory = Memory::of_fleet(&args.store).await?;
+    check_keys(memory.registry.as_ref(), &keys).await?;
+    let hub = Arc::new(Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?);
+    let identity = tokio::select! {
+        identity = hub.identity() => identity.map_err(Failure::failed)?,
+        () = stop.cancelled() => return Ok(COMPLETE),
+    };
+    let queue = backing::queue(&args.broker, &name).await?;
+    let config = WorkerConfig {
+        name: name.clone(),
+        slice: Duration::from_secs(args.slice_seconds),
+        drain: Duration::from_secs(args.drain_seconds),
+        ..scan::worker_config(args.concurrency, args.share, &[])?
+    };
+    let worker = Worker::new(
+        config,
+        WorkerParts {
+            queue: Arc::new(queue),
+            store: memory.store.clone(),
+            sinks: Arc::new(Sinks::by_scan(memory.store)),
+            grants: Arc::new(SealedGrants::new(memory.registry, keys)),
+            catalogue: Arc::new(Catalogue::built_in().clone()),
+            hub,
+            clock: Arc::new(SystemClock),
+            fleet: Some(memory.fleet),
+        },
+    );
+    if let Some(address) = args.listen {
+        let page = Page { registries: vec![worker.metrics().registry().clone()], ready: Arc::new(|| Ok(())) };
+        let bound = listen::serve(address, page).await?;
+        tracing::info!(%bound, "worker.listens");
+    }
+    tracing::info!(name, arn = %identity.arn, "worker.begins");
+    worker.run(stop).await.map_err(|error| Failure::failed(format!("{error:#}")))?;
+    tracing::info!("worker.ended");
+    Ok(COMPLETE)
+}
+
+/// A key that opens nothing should be known before the first account is touched.
+async fn check_keys(registry: &dyn AccountRegistry, keys: &Keyring) -> Result<(), Failure> {
+    let some = registry.registered_accounts(None, 16).await?;
+    match some.iter().find_map(|account| Some((account, account.grant.as_ref()?))) {
+        Some((account, grant)) => keys.open(&account.id, grant).map(drop).map_err(Failure::usage),
+        None => Ok(()),
+    }
+}
