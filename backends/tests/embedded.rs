@@ -55,7 +55,7 @@ impl StoreFactory for InFolder {
 mod queue {
     use super::*;
     use crate::conformance::{account, cell};
-    use fleetscan_proto::{QueueError, TaskKind, TaskQueue as _};
+    use fleetscan_proto::{QueueError, Shards, TaskKind, TaskQueue as _};
 
     conformance::queue::queue_conformance!(InProcess, tokio::test(start_paused = true));
 
@@ -72,7 +72,7 @@ mod queue {
     async fn what_is_held_or_deferred_counts_to_the_bound_and_a_refused_batch_leaves_nothing() {
         let queue = EmbeddedQueue::new(2);
         queue.publish(&[task(1, "a"), task(2, "b")]).await.expect("there is room");
-        let consumer = queue.consume("worker-1", 2).await.expect("consumes");
+        let consumer = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         let held = consumer.next().await.expect("there").expect("open");
         let deferred = consumer.next().await.expect("there").expect("open");
         consumer.defer(deferred.tag, deferred.task, Duration::from_secs(60)).await.expect("held");
@@ -87,11 +87,11 @@ mod queue {
     async fn what_comes_back_unfinished_is_the_next_of_its_account() {
         let queue = EmbeddedQueue::new(10);
         queue.publish(&[task(1, "a"), task(1, "b"), task(1, "c")]).await.expect("there is room");
-        let dying = queue.consume("worker-1", 2).await.expect("consumes");
+        let dying = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         dying.next().await.expect("there").expect("open");
         dying.next().await.expect("there").expect("open");
         drop(dying);
-        let heir = queue.consume("worker-2", 3).await.expect("consumes");
+        let heir = queue.consume("worker-2", 3, Shards::All).await.expect("consumes");
         for service in ["a", "b", "c"] {
             let delivery = heir.next().await.expect("there").expect("open");
             assert_eq!(delivery.task, task(1, service));
@@ -103,7 +103,7 @@ mod queue {
 mod store {
     use super::*;
     use crate::conformance::{account, at, cell};
-    use fleetscan_proto::{Begin, Cell, Completion, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec};
+    use fleetscan_proto::{Begin, Cell, Completion, Lane, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec};
     use fleetscan_proto::{Store as _, StoreError, WorkTotals};
     use std::{path::Path, time::Instant};
 
@@ -217,6 +217,8 @@ mod store {
             profile: "everything".into(),
             out: "results".into(),
             accounts: 1,
+            lane: Lane::Normal,
+            deadline_seconds: None,
         };
         let accounts: Vec<_> = (0..cells.div_ceil(100)).map(account).collect();
         store.create_scan(&spec, &accounts).await.expect("created");

@@ -1,5 +1,7 @@
 mod accounts;
 mod cells;
+mod hastened;
+mod reopen;
 mod scans;
 mod shared;
 mod sql;
@@ -7,7 +9,7 @@ mod sql;
 use super::{schema, thread::Thread};
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, LearnedFactor,
+    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Begun, Cell, CellProgress, Completion, LearnedFactor,
     LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts, ScanId, ScanRow,
     ScanSpec, ScanState, Store, StoreError,
 };
@@ -77,10 +79,34 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| scans::end_scan(c, &scan, state, at)).await
     }
 
+    async fn reopen_scan(&self, scan: &ScanId) -> Result<Option<u64>, StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| reopen::reopen_scan(c, &scan)).await
+    }
+
+    async fn hasten(&self, scan: &ScanId, accounts: &[AccountId]) -> Result<(), StoreError> {
+        let (scan, accounts) = (scan.clone(), accounts.to_vec());
+        self.writer.run(move |c| hastened::hasten(c, &scan, &accounts)).await
+    }
+
+    async fn take_hastened(&self, scan: &ScanId, limit: usize) -> Result<Vec<AccountId>, StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| hastened::take_hastened(c, &scan, limit)).await
+    }
+
+    async fn scan_account(&self, scan: &ScanId, account: &AccountId) -> Result<Option<ScanAccount>, StoreError> {
+        let (scan, account) = (scan.clone(), account.clone());
+        self.reader.run(move |c| scans::scan_account(c, &scan, &account)).await
+    }
+
     async fn forget_scan(&self, scan: &ScanId) -> Result<(), StoreError> {
         let scan = scan.clone();
         let running = self.writer.run(move |c| scans::forget_scan(c, &scan)).await?;
-        if running { Err(StoreError::Refused("a scan that runs cannot be forgotten".into())) } else { Ok(()) }
+        if running {
+            Err(StoreError::Refused("a scan that runs or is being cancelled cannot be forgotten".into()))
+        } else {
+            Ok(())
+        }
     }
 
     async fn scan_accounts(
@@ -125,11 +151,11 @@ impl Store for EmbeddedStore {
         scan: &ScanId,
         cell: &Cell,
         generation: u64,
-        _worker: &str,
-        _at: Timestamp,
+        worker: &str,
+        at: Timestamp,
     ) -> Result<Begin, StoreError> {
-        let (scan, cell) = (scan.clone(), cell.clone());
-        self.writer.run(move |c| cells::begin(c, &scan, &cell, generation)).await
+        let (scan, cell, begun) = (scan.clone(), cell.clone(), Begun { worker: worker.to_owned(), at });
+        self.writer.run(move |c| cells::begin(c, &scan, &cell, generation, &begun)).await
     }
 
     async fn checkpoint(

@@ -1,6 +1,6 @@
 use super::{GRACE, QueueFactory, account, cell};
 use fleetscan_proto::{
-    AccountId, Delivery, Depth, Lane, QueueError, ScanId, Task, TaskConsumer, TaskKind, TaskQueue, WIRE_VERSION,
+    AccountId, Delivery, Depth, Lane, QueueError, ScanId, Shards, Task, TaskConsumer, TaskKind, TaskQueue, WIRE_VERSION,
 };
 use std::{
     collections::HashMap,
@@ -70,7 +70,7 @@ async fn queue_with<F: QueueFactory>(factory: &F, tasks: &[Task]) -> F::Queue {
 }
 
 async fn consumer(queue: &impl TaskQueue, prefetch: u16) -> Box<dyn TaskConsumer> {
-    queue.consume("worker-1", prefetch).await.expect("consumes")
+    queue.consume("worker-1", prefetch, Shards::All).await.expect("consumes")
 }
 
 /// The next delivery, which is about to come.
@@ -175,7 +175,7 @@ pub async fn the_prefetch_is_each_consumers_own<F: QueueFactory>(factory: &F) {
 
 pub async fn a_prefetch_of_nothing_is_refused<F: QueueFactory>(factory: &F) {
     let queue = factory.queue(10).await;
-    let refused = queue.consume("worker-1", 0).await.map(drop);
+    let refused = queue.consume("worker-1", 0, Shards::All).await.map(drop);
     assert!(matches!(refused, Err(QueueError::Refused(_))), "{refused:?}");
 }
 
