@@ -70,9 +70,10 @@ INSERT INTO facts VALUES ('epoch', lower(hex(randomblob(16)))), ('barred', '0');
 ";
 
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
-/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB.
+/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB. What is overwritten or removed in a page
+/// that is written anyway is zeroed in it.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 33554432;
-    PRAGMA cache_size = -8192;";
+    PRAGMA cache_size = -8192; PRAGMA secure_delete = FAST;";
 const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -4096;";
 
 /// How long a connection waits for another process's lock.
@@ -103,7 +104,7 @@ fn open_both(path: &Path) -> rusqlite::Result<Result<(Connection, Connection), S
     Ok(Ok((writing, reading)))
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
