@@ -220,7 +220,9 @@ mod queue {
 mod store {
     use super::*;
     use crate::conformance::{account, at, cell};
-    use fleetscan_proto::{Begin, Cell, Completion, Lane, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec};
+    use fleetscan_proto::{
+        Begin, Cell, Completion, Lane, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec, ScanState,
+    };
     use fleetscan_proto::{Store as _, StoreError, WorkTotals};
     use std::{path::Path, time::Instant};
 
@@ -403,5 +405,13 @@ mod store {
         let closed = store.close_cells(&scan, None, Outcome::Cancelled, "stopped", at(9)).await.expect("answers");
         eprintln!("{closed} cells closed in {:?}", began.elapsed());
         assert_eq!(store.counts(&scan).await.expect("readable").pending(), 0);
+
+        store.end_scan(&scan, ScanState::Cancelled, at(9)).await.expect("ended");
+        let began = Instant::now();
+        let reopened = store.reopen_scan(&scan).await.expect("answers");
+        eprintln!("{closed} cells reopened in {:?}", began.elapsed());
+        assert_eq!(reopened, Some(closed));
+        let counts = store.counts(&scan).await.expect("readable");
+        assert_eq!((counts.cells, counts.outcomes.contains_key(&Outcome::Cancelled)), (WORKED as u64 + 100, false));
     }
 }
