@@ -7,7 +7,7 @@ mod servers {
 }
 
 use async_trait::async_trait;
-use conformance::StoreFactory;
+use conformance::{FleetFactory, RegistryFactory, StoreFactory};
 use fleetscan_backends::redis::{RedisOptions, RedisStore};
 use servers::redis::RedisServer;
 use std::time::Duration;
@@ -35,6 +35,40 @@ impl StoreFactory for OnRedis {
     async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+#[async_trait]
+impl FleetFactory for OnRedis {
+    type Fleet = RedisStore;
+    async fn open(&self) -> RedisStore {
+        StoreFactory::open(self).await
+    }
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+    fn ttl(&self) -> Duration {
+        Duration::from_millis(700)
+    }
+}
+
+#[async_trait]
+impl RegistryFactory for OnRedis {
+    type Registry = RedisStore;
+    async fn open(&self) -> RedisStore {
+        StoreFactory::open(self).await
+    }
+}
+
+mod fleet {
+    use super::*;
+
+    conformance::fleet::fleet_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
+}
+
+mod registry {
+    use super::*;
+
+    conformance::registry::registry_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
 }
 
 mod store {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,10 @@ use tokio::{sync::Notify, time::Instant};
 const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Dead letters that are kept; older ones make room.
 const MAX_DEAD: usize = 10_000;
+/// Marks at most: one a scan is what is asked of it.
+const MAX_MARKS: usize = 10_000;
+/// All there is lies in one shard: there is but one process.
+const ONLY_SHARD: u16 = 0;
 
 /// A queue in the process. It forgets all when the process ends: the store knows what is still to be done.
 #[derive(Debug, Clone)]
@@ -45,10 +49,10 @@ struct State {
     delayed_tasks: HashMap<u64, Entry>,
     held: BTreeMap<u64, (u64, Entry)>,
     dead: VecDeque<(Task, String)>,
+    marks: HashSet<String>,
     ready: usize,
     next_number: u64,
     closed: bool,
-    marks: HashSet<String>,
 }
 
 impl State {
@@ -165,15 +169,10 @@ impl TaskQueue for EmbeddedQueue {
             return Err(QueueError::Refused("a prefetch of 0 would deliver nothing".into()));
         }
         let id = self.shared.lock().number();
-        Ok(Box::new(EmbeddedConsumer {
-            shared: Arc::clone(&self.shared),
-            id,
-            prefetch: usize::from(prefetch),
-            takes: AtomicBool::new(shards.contains(0)),
-        }))
+        let takes = AtomicBool::new(shards.contains(ONLY_SHARD));
+        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, prefetch: usize::from(prefetch), takes }))
     }
 
-    /// One: accounts take turns all the same.
     fn shards(&self) -> u16 {
         1
     }
@@ -187,7 +186,14 @@ impl TaskQueue for EmbeddedQueue {
     }
 
     async fn mark(&self, mark: &str) -> Result<(), QueueError> {
-        self.shared.lock().marks.insert(mark.to_owned());
+        if mark.is_empty() || !mark.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(QueueError::Refused(format!("{mark:?} is no mark: letters, digits and - are")));
+        }
+        let mut state = self.shared.lock();
+        if state.marks.len() >= MAX_MARKS && !state.marks.contains(mark) {
+            return Err(QueueError::Full);
+        }
+        state.marks.insert(mark.to_owned());
         Ok(())
     }
 
@@ -205,9 +211,8 @@ impl TaskQueue for EmbeddedQueue {
 
     async fn purge(&self) -> Result<(), QueueError> {
         let mut state = self.shared.lock();
-        let before = std::mem::take(&mut *state);
-        let State { held, next_number, closed, marks, .. } = before;
-        *state = State { held, next_number, closed, marks, ..State::default() };
+        let (held, marks) = (std::mem::take(&mut state.held), std::mem::take(&mut state.marks));
+        *state = State { held, marks, next_number: state.next_number, closed: state.closed, ..State::default() };
         Ok(())
     }
 }
@@ -216,7 +221,7 @@ struct EmbeddedConsumer {
     shared: Arc<Shared>,
     id: u64,
     prefetch: usize,
-    /// The one shard is among those chosen.
+    /// Whether it takes from the only shard.
     takes: AtomicBool,
 }
 
@@ -253,8 +258,8 @@ impl TaskConsumer for EmbeddedConsumer {
                 }
                 let due = state.promote(Instant::now());
                 let held = state.held.values().filter(|(consumer, _)| *consumer == self.id).count();
-                if held < self.prefetch
-                    && self.takes.load(Relaxed)
+                if self.takes.load(Ordering::Acquire)
+                    && held < self.prefetch
                     && let Some(entry) = state.pop()
                 {
                     let tag = state.number();
@@ -282,7 +287,7 @@ impl TaskConsumer for EmbeddedConsumer {
     }
 
     async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
-        self.takes.store(shards.contains(0), Relaxed);
+        self.takes.store(shards.contains(ONLY_SHARD), Ordering::Release);
         self.shared.changed.notify_waiters();
         Ok(())
     }

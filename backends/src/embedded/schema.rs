@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 /// The version that this code writes; a file of a newer one is refused.
 const VERSION: i64 = 2;
 
-const TABLES: &str = "
+/// What makes each version of the one before, beginning with an empty file: never altered once it was released.
+const STEPS: [&str; 2] = [FIRST, SECOND];
+
+const FIRST: &str = "
 CREATE TABLE scans (
     id TEXT PRIMARY KEY, plan TEXT NOT NULL, started INTEGER NOT NULL, state TEXT NOT NULL, finished TEXT,
     spec TEXT NOT NULL
@@ -17,12 +20,10 @@ CREATE TABLE scan_accounts (
 CREATE INDEX scan_accounts_by_state ON scan_accounts (scan, state, account);
 -- Counting reads this, and not the probes.
 CREATE INDEX scan_accounts_by_source ON scan_accounts (scan, state, source);
--- The body is the progress of a pending cell, and the ledger line of one that has its outcome; a cancelled one keeps
--- its progress beside it, to go on from. Tries count executions begun since the last checkpoint.
+-- The body is the progress of a pending cell, and the ledger line of one that has its outcome.
 CREATE TABLE cells (
     scan TEXT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL, service TEXT NOT NULL,
     generation INTEGER NOT NULL, attempts INTEGER NOT NULL, outcome TEXT, body TEXT,
-    tries INTEGER NOT NULL DEFAULT 0, begun TEXT, progress TEXT,
     PRIMARY KEY (scan, account, region, service)
 ) WITHOUT ROWID;
 CREATE INDEX cells_pending ON cells (scan, account, region, service) WHERE outcome IS NULL;
@@ -41,27 +42,38 @@ CREATE TABLE denials (
     scan TEXT NOT NULL, account TEXT NOT NULL, at INTEGER NOT NULL, denial TEXT NOT NULL,
     PRIMARY KEY (scan, account)
 ) WITHOUT ROWID;
-CREATE TABLE hastened (scan TEXT NOT NULL, account TEXT NOT NULL, PRIMARY KEY (scan, account)) WITHOUT ROWID;
--- Times are milliseconds since 1970.
-CREATE TABLE leases (
-    name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE reports (worker TEXT PRIMARY KEY, report TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE switches (what TEXT PRIMARY KEY, switch TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE registered (account TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
--- One row: which memory this is, and how often accounts were barred.
-CREATE TABLE memory (epoch TEXT NOT NULL, barred INTEGER NOT NULL);
-INSERT INTO memory VALUES (lower(hex(randomblob(16))), 0);
 CREATE TABLE learned (
     account TEXT NOT NULL, bucket TEXT NOT NULL, factor REAL NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (account, bucket)
 ) WITHOUT ROWID;
 ";
 
+const SECOND: &str = "
+-- Executions begun since the last checkpoint, and who began the last one.
+ALTER TABLE cells ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cells ADD COLUMN begun TEXT;
+-- What a cancelled cell had as its body before its ledger line: where it goes on, should its scan be reopened.
+ALTER TABLE cells ADD COLUMN progress TEXT;
+CREATE TABLE hastened (scan TEXT NOT NULL, account TEXT NOT NULL, PRIMARY KEY (scan, account)) WITHOUT ROWID;
+-- A lease that was given back or ended keeps its row, for the sake of its token. Times are milliseconds.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE workers (worker TEXT PRIMARY KEY, until INTEGER NOT NULL, report TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE switches (what TEXT PRIMARY KEY, switch TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE registry (
+    account TEXT PRIMARY KEY, version INTEGER NOT NULL, removed INTEGER NOT NULL, body TEXT NOT NULL
+) WITHOUT ROWID;
+-- `epoch` names this memory; `barred` counts the changes that ended work in an account.
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('epoch', lower(hex(randomblob(16)))), ('barred', '0');
+";
+
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
-/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB.
+/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB. What is overwritten or removed in a page
+/// that is written anyway is zeroed in it.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 33554432;
-    PRAGMA cache_size = -3072;";
+    PRAGMA cache_size = -3072; PRAGMA secure_delete = FAST;";
 const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -1536;";
 
 /// How long a connection waits for another process's lock.
@@ -92,7 +104,7 @@ fn open_both(path: &Path) -> rusqlite::Result<Result<(Connection, Connection), S
     Ok(Ok((writing, reading)))
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -110,28 +122,25 @@ fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
         0 if connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))? => {
             Err(foreign())
         }
-        0 | VERSION => Ok(()),
+        0..=VERSION => Ok(()),
         newer if newer > VERSION => Err(format!(
             "it was written by a newer fleetscan (its version is {newer}, this one's is {VERSION}): use that one, or another --data"
-        )),
-        older if older > 0 => Err(format!(
-            "an earlier fleetscan wrote it (its version is {older}, this one's is {VERSION}): finish its scans with that one, then \
-             move it away"
         )),
         _ => Err(foreign()),
     })
 }
 
-/// Makes the tables, unless they are there, or another process makes them at the same time.
+/// Makes the tables or brings older ones up to date, unless another process does so at the same time.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     if version(connection)? == VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    let present = usize::try_from(version(&transaction)?).unwrap_or(STEPS.len());
+    for step in STEPS.iter().skip(present) {
+        transaction.execute_batch(step)?;
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 
@@ -176,6 +185,25 @@ mod tests {
     fn a_folder_in_its_place_is_refused() {
         let why = refusal(|path| std::fs::create_dir(path).expect("made"));
         assert!(why.contains("--data"), "{why}");
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fleetscan.db");
+        let old = Connection::open(&path).expect("opens");
+        old.execute_batch(FIRST).expect("made");
+        old.execute_batch(
+            "INSERT INTO cells VALUES ('s-1', '111122223333', 'eu-west-1', 'sqs', 4, 2, NULL, NULL); PRAGMA user_version = 1;",
+        )
+        .expect("written");
+        drop(old);
+        let (writing, _reading) = open(&path).expect("opens");
+        assert_eq!(version(&writing).expect("readable"), VERSION);
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (generation, tries, begun): (u64, u32, Option<String>) =
+            writing.query_row("SELECT generation, tries, begun FROM cells", [], read).expect("readable");
+        assert_eq!((generation, tries, begun), (4, 0, None));
     }
 
     #[test]

@@ -47,8 +47,7 @@ impl AccountRegistry for RedisStore {
         let mut written = 0;
         for account in accounts {
             self.list_registered(&account.id).await?;
-            let tombstone = u8::from(account.removed_at.is_some());
-            let arguments = [encode(account)?, bytes(account.version), bytes(tombstone)];
+            let arguments = [encode(account)?, bytes(account.version)];
             let key = [self.registered_key(&account.id)];
             written += self.link.run::<u64>(&script::RESTORE_REGISTERED, &key, &arguments).await?;
         }

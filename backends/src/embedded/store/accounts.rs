@@ -30,10 +30,6 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
         params![account, word_of(&status.state)?, encode(&status)?],
     )?;
     let from = before.map(|b| b.state);
-    let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
-    if from != Some(status.state) && barred {
-        change(c, "UPDATE memory SET barred = barred + 1", [])?;
-    }
     if from != Some(status.state) {
         let entry = AccountChange { at: status.since, from, to: status.state, evidence: status.evidence.clone() };
         change(
@@ -41,6 +37,9 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
             "INSERT INTO history SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2 FROM history WHERE account = ?1",
             params![account, encode(&entry)?],
         )?;
+        if matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
+            change(c, "UPDATE facts SET value = value + 1 WHERE name = 'barred'", [])?;
+        }
     }
     Ok(())
 }

@@ -20,23 +20,22 @@ struct CellRow {
 fn cell_row(connection: &Connection, scan: &ScanId, cell: &Cell) -> rusqlite::Result<Option<CellRow>> {
     one(
         connection,
-        "SELECT generation, attempts, outcome IS NOT NULL, body, tries FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        "SELECT generation, attempts, tries, outcome IS NOT NULL, body FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
         |row| {
-            let (generation, attempts, done) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(CellRow { generation, attempts, done, body: row.get(3)?, tries: row.get(4)? })
+            let (generation, attempts, tries) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(CellRow { generation, attempts, tries, done: row.get(3)?, body: row.get(4)? })
         },
     )
 }
 
+/// Where a pending cell ends cancelled, its progress stays beside the line: reopening goes on from there.
 fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> rusqlite::Result<()> {
     let (cell, outcome) = (&line.cell, line.outcome.as_str());
     change(
         connection,
-        // Of a cell that had no outcome yet, the body is its progress.
-        "UPDATE cells SET progress = CASE WHEN outcome IS NOT NULL THEN progress WHEN ?5 = 'cancelled' THEN body END,
-         outcome = ?5, body = ?6, begun = NULL
-         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        "UPDATE cells SET progress = CASE WHEN outcome IS NULL AND ?5 = 'cancelled' THEN body ELSE progress END,
+         outcome = ?5, body = ?6 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, outcome, encode(line)?],
     )?;
     add_totals(connection, scan, line, 1)
@@ -111,7 +110,7 @@ pub(super) fn checkpoint(
 ) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
-        "UPDATE cells SET generation = generation + 1, body = ?6, tries = 0, begun = NULL
+        "UPDATE cells SET generation = generation + 1, tries = 0, begun = NULL, body = ?6
          WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation, encode(progress)?],
     )?;
@@ -192,44 +191,6 @@ fn pending_chunk(c: &Connection, scan: &ScanId, account: Option<&AccountId>) -> 
     }
 }
 
-/// Makes a scan's cancelled cells pending again, and answers how many. An account of which nothing was read goes back
-/// to where its probe was not yet made: its cells were guessed when the scan was cancelled.
-pub(super) fn reopen_cells(c: &Connection, scan: &ScanId) -> rusqlite::Result<u64> {
-    let lines: Vec<LedgerLine> =
-        rows(c, "SELECT body FROM cells WHERE scan = ?1 AND outcome = 'cancelled'", [scan.as_str()], |row| {
-            json(row, 0)
-        })?;
-    for line in &lines {
-        add_totals(c, scan, line, -1)?;
-    }
-    change(
-        c,
-        "UPDATE cells SET outcome = NULL, body = progress, progress = NULL, generation = generation + 1, tries = 0,
-         begun = NULL WHERE scan = ?1 AND outcome = 'cancelled'",
-        [scan.as_str()],
-    )?;
-    let unread: Vec<String> = rows(
-        c,
-        "SELECT account FROM scan_accounts WHERE scan = ?1 AND state = 2 AND source IS NULL AND NOT EXISTS (
-            SELECT 1 FROM cells WHERE scan = ?1 AND cells.account = scan_accounts.account
-            AND (outcome IS NOT NULL OR body IS NOT NULL))",
-        [scan.as_str()],
-        |row| row.get(0),
-    )?;
-    for account in &unread {
-        let removed = change(c, "DELETE FROM cells WHERE scan = ?1 AND account = ?2", params![scan.as_str(), account])?;
-        let known = "UPDATE totals SET cells = cells - ?2 WHERE scan = ?1 AND outcome = ''";
-        change(c, known, params![scan.as_str(), i64::try_from(removed).unwrap_or(i64::MAX)])?;
-        change(
-            c,
-            "UPDATE scan_accounts SET state = 0, generation = generation + 1, source = NULL, probe = NULL
-             WHERE scan = ?1 AND account = ?2",
-            params![scan.as_str(), account],
-        )?;
-    }
-    Ok(u64::try_from(lines.len()).unwrap_or(u64::MAX))
-}
-
 pub(super) fn amend_cells(
     c: &Connection,
     scan: &ScanId,
@@ -271,19 +232,15 @@ pub(super) fn pending_cells(
     };
     rows(
         c,
-        "SELECT account, region, service, generation, attempts, tries, begun FROM cells INDEXED BY cells_pending
+        "SELECT account, region, service, generation, attempts, begun, tries FROM cells INDEXED BY cells_pending
          WHERE scan = ?1 AND outcome IS NULL AND (account, region, service) > (?2, ?3, ?4) AND account <= ?5
          ORDER BY account, region, service LIMIT ?6",
         params![scan.as_str(), first, r, s, last, limit_of(limit)],
         |row| {
-            let begun: Option<String> = row.get(6)?;
-            Ok(PendingCell {
-                cell: cell_of(row)?,
-                generation: row.get(3)?,
-                attempts: row.get(4)?,
-                unfinished: row.get(5)?,
-                begun: begun.as_deref().map(decode).transpose()?,
-            })
+            let begun: Option<String> = row.get(5)?;
+            let begun = begun.as_deref().map(decode).transpose()?;
+            let (generation, attempts, unfinished) = (row.get(3)?, row.get(4)?, row.get(6)?);
+            Ok(PendingCell { cell: cell_of(row)?, generation, attempts, unfinished, begun })
         },
     )
 }
