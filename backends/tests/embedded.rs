@@ -3,10 +3,14 @@
 mod conformance;
 
 use async_trait::async_trait;
-use conformance::{QueueFactory, StoreFactory};
+use conformance::{FleetFactory, QueueFactory, StoreFactory};
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
-use fleetscan_proto::Task;
-use std::time::Duration;
+use fleetscan_proto::{Clock, Task};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// Queues in the process; their time is Tokio's.
@@ -52,10 +56,123 @@ impl StoreFactory for InFolder {
     }
 }
 
+#[async_trait]
+impl conformance::RegistryFactory for InFolder {
+    type Registry = EmbeddedStore;
+    async fn open(&self) -> EmbeddedStore {
+        StoreFactory::open(self).await
+    }
+}
+
+/// A time that goes on when it is told to.
+struct Hand(Mutex<Timestamp>);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("not poisoned")
+    }
+}
+
+/// A SQLite file whose leases and reports go by a clock of the test's.
+struct ByHand {
+    folder: InFolder,
+    clock: Arc<Hand>,
+}
+
+impl ByHand {
+    fn new() -> Self {
+        Self { folder: InFolder::new(), clock: Arc::new(Hand(Mutex::new(conformance::at(0)))) }
+    }
+}
+
+#[async_trait]
+impl FleetFactory for ByHand {
+    type Fleet = EmbeddedStore;
+    async fn open(&self) -> EmbeddedStore {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        StoreFactory::open(&self.folder).await.with_clock(clock)
+    }
+    async fn pass(&self, time: Duration) {
+        *self.clock.0.lock().expect("not poisoned") += SignedDuration::try_from(time).expect("small");
+    }
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+}
+
+mod fleet {
+    use super::*;
+    use fleetscan_proto::Fleet as _;
+
+    conformance::fleet::fleet_conformance!(ByHand::new(), tokio::test(flavor = "multi_thread", worker_threads = 2));
+
+    #[tokio::test]
+    async fn every_data_file_has_an_epoch_of_its_own() {
+        let (one, other) = (ByHand::new(), ByHand::new());
+        let [one, other] = [one.open().await, other.open().await];
+        assert_ne!(one.epoch().await.expect("answers"), other.epoch().await.expect("answers"));
+    }
+
+    #[tokio::test]
+    async fn without_another_clock_it_is_the_machines() {
+        let folder = InFolder::new();
+        let before = Timestamp::now();
+        let store = StoreFactory::open(&folder).await;
+        let now = store.now().await.expect("answers");
+        assert!((before..=Timestamp::now()).contains(&now), "{now}");
+    }
+}
+
+mod registry {
+    use super::*;
+    use crate::conformance::{account, at};
+    use fleetscan_proto::{AccountRegistry as _, RegisteredAccount, SealedGrant};
+
+    conformance::registry::registry_conformance!(
+        InFolder::new(),
+        tokio::test(flavor = "multi_thread", worker_threads = 2)
+    );
+
+    /// Whether a text lies in any file of the data folder.
+    fn on_disk(folder: &InFolder, text: &str) -> bool {
+        std::fs::read_dir(folder.0.path()).expect("readable").any(|file| {
+            let bytes = std::fs::read(file.expect("readable").path()).expect("readable");
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    }
+
+    #[tokio::test]
+    async fn an_erased_grant_leaves_the_disk_while_the_store_is_open() {
+        let folder = InFolder::new();
+        let store = StoreFactory::open(&folder).await;
+        let connected = |n: usize| RegisteredAccount {
+            id: account(n),
+            name: None,
+            customer: None,
+            regions: Vec::new(),
+            profile: "everything".into(),
+            catalogue: "catalogue".into(),
+            no_session_policy: false,
+            added_at: at(1),
+            grant: Some(SealedGrant { key: "k-1".into(), sealed: format!("sealed-of-{n}-").repeat(9) }),
+            removed_at: None,
+            version: 1,
+        };
+        for n in 0..200 {
+            assert!(store.put_registered(&connected(n)).await.expect("answers"));
+        }
+        assert!(on_disk(&folder, "sealed-of-77-"));
+        let erased = RegisteredAccount { grant: None, removed_at: Some(at(9)), version: 2, ..connected(77) };
+        assert!(store.put_registered(&erased).await.expect("answers"));
+        assert!(!on_disk(&folder, "sealed-of-77-"), "neither in the file nor in its log");
+        assert!(on_disk(&folder, "sealed-of-78-"), "the others stay");
+    }
+}
+
 mod queue {
     use super::*;
     use crate::conformance::{account, cell};
-    use fleetscan_proto::{QueueError, TaskKind, TaskQueue as _};
+    use fleetscan_proto::{QueueError, Shards, TaskKind, TaskQueue as _};
 
     conformance::queue::queue_conformance!(InProcess, tokio::test(start_paused = true));
 
@@ -72,7 +189,7 @@ mod queue {
     async fn what_is_held_or_deferred_counts_to_the_bound_and_a_refused_batch_leaves_nothing() {
         let queue = EmbeddedQueue::new(2);
         queue.publish(&[task(1, "a"), task(2, "b")]).await.expect("there is room");
-        let consumer = queue.consume("worker-1", 2).await.expect("consumes");
+        let consumer = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         let held = consumer.next().await.expect("there").expect("open");
         let deferred = consumer.next().await.expect("there").expect("open");
         consumer.defer(deferred.tag, deferred.task, Duration::from_secs(60)).await.expect("held");
@@ -87,11 +204,11 @@ mod queue {
     async fn what_comes_back_unfinished_is_the_next_of_its_account() {
         let queue = EmbeddedQueue::new(10);
         queue.publish(&[task(1, "a"), task(1, "b"), task(1, "c")]).await.expect("there is room");
-        let dying = queue.consume("worker-1", 2).await.expect("consumes");
+        let dying = queue.consume("worker-1", 2, Shards::All).await.expect("consumes");
         dying.next().await.expect("there").expect("open");
         dying.next().await.expect("there").expect("open");
         drop(dying);
-        let heir = queue.consume("worker-2", 3).await.expect("consumes");
+        let heir = queue.consume("worker-2", 3, Shards::All).await.expect("consumes");
         for service in ["a", "b", "c"] {
             let delivery = heir.next().await.expect("there").expect("open");
             assert_eq!(delivery.task, task(1, service));
@@ -103,7 +220,7 @@ mod queue {
 mod store {
     use super::*;
     use crate::conformance::{account, at, cell};
-    use fleetscan_proto::{Begin, Cell, Completion, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec};
+    use fleetscan_proto::{Begin, Cell, Completion, Lane, LedgerLine, Outcome, Probe, RegionSource, ScanId, ScanSpec};
     use fleetscan_proto::{Store as _, StoreError, WorkTotals};
     use std::{path::Path, time::Instant};
 
@@ -217,6 +334,8 @@ mod store {
             profile: "everything".into(),
             out: "results".into(),
             accounts: 1,
+            lane: Lane::Normal,
+            deadline_seconds: None,
         };
         let accounts: Vec<_> = (0..cells.div_ceil(100)).map(account).collect();
         store.create_scan(&spec, &accounts).await.expect("created");

@@ -22,7 +22,7 @@ use std::{
 /// The broker of all tests that do it no harm.
 fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
-    BROKER.get_or_init(|| Broker::start())
+    BROKER.get_or_init(Broker::start)
 }
 
 /// Options for queues of its own on a broker.

@@ -349,7 +349,10 @@ pub trait Store: Send + Sync + 'static {
     async fn end_scan(&self, scan: &ScanId, state: ScanState, at: Timestamp) -> Result<(), StoreError>;
 
     /// Makes a cancelled scan run again: its cells that ended `cancelled` are pending under a new generation, going on
-    /// from the parts that they have. Answers how many; a scan in any other state is left alone and answers `None`.
+    /// from the last checkpoint that they have: what a cancelled result had beyond it is read again. An account that
+    /// has cells, all of them cancelled and none ever checkpointed, may stand for regions that were only assumed: its
+    /// cells are dropped, and it is [`ScanAccountState::Waiting`] again under a new generation. Answers how many cells
+    /// had ended cancelled; a scan in any other state is left alone and answers `None`.
     async fn reopen_scan(&self, scan: &ScanId) -> Result<Option<u64>, StoreError>;
 
     /// Asks that accounts of a running scan go before the others; those that it does not have are passed over.
@@ -361,7 +364,7 @@ pub trait Store: Send + Sync + 'static {
     /// One account within a scan; `None` where the scan has no such account.
     async fn scan_account(&self, scan: &ScanId, account: &AccountId) -> Result<Option<ScanAccount>, StoreError>;
 
-    /// Forgets a scan that is not running: its cells, ledger and accounts.
+    /// Forgets a scan that is neither running nor cancelling: its cells, ledger and accounts.
     async fn forget_scan(&self, scan: &ScanId) -> Result<(), StoreError>;
 
     /// Accounts of a scan in one state, by id, after `after`, at most `limit`.
@@ -462,7 +465,8 @@ pub trait Store: Send + Sync + 'static {
     async fn account_statuses(&self, after: Option<&AccountId>, limit: usize)
     -> Result<Vec<AccountStatus>, StoreError>;
 
-    /// Replaces an account's status; where the state differs from the one before, appends to its history.
+    /// Replaces an account's status; where the state differs from the one before, appends to its history, and raises
+    /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
 
     /// An account's history, oldest first.

@@ -1,9 +1,12 @@
 use async_trait::async_trait;
-use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Task, TaskConsumer, TaskQueue};
+use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -12,6 +15,10 @@ use tokio::{sync::Notify, time::Instant};
 const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// Dead letters that are kept; older ones make room.
 const MAX_DEAD: usize = 10_000;
+/// Marks at most: one a scan is what is asked of it.
+const MAX_MARKS: usize = 10_000;
+/// All there is lies in one shard: there is but one process.
+const ONLY_SHARD: u16 = 0;
 
 /// A queue in the process. It forgets all when the process ends: the store knows what is still to be done.
 #[derive(Debug, Clone)]
@@ -42,6 +49,7 @@ struct State {
     delayed_tasks: HashMap<u64, Entry>,
     held: BTreeMap<u64, (u64, Entry)>,
     dead: VecDeque<(Task, String)>,
+    marks: HashSet<String>,
     ready: usize,
     next_number: u64,
     closed: bool,
@@ -156,12 +164,37 @@ impl TaskQueue for EmbeddedQueue {
         Ok(())
     }
 
-    async fn consume(&self, _worker: &str, prefetch: u16) -> Result<Box<dyn TaskConsumer>, QueueError> {
+    async fn consume(&self, _worker: &str, prefetch: u16, shards: Shards) -> Result<Box<dyn TaskConsumer>, QueueError> {
         if prefetch == 0 {
             return Err(QueueError::Refused("a prefetch of 0 would deliver nothing".into()));
         }
         let id = self.shared.lock().number();
-        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, prefetch: usize::from(prefetch) }))
+        let takes = AtomicBool::new(shards.contains(ONLY_SHARD));
+        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, prefetch: usize::from(prefetch), takes }))
+    }
+
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    async fn backlog(&self) -> Result<Vec<u64>, QueueError> {
+        Ok(vec![self.depth().await?.ready])
+    }
+
+    async fn is_marked(&self, mark: &str) -> Result<bool, QueueError> {
+        Ok(self.shared.lock().marks.contains(mark))
+    }
+
+    async fn mark(&self, mark: &str) -> Result<(), QueueError> {
+        if mark.is_empty() || !mark.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(QueueError::Refused(format!("{mark:?} is no mark: letters, digits and - are")));
+        }
+        let mut state = self.shared.lock();
+        if state.marks.len() >= MAX_MARKS && !state.marks.contains(mark) {
+            return Err(QueueError::Full);
+        }
+        state.marks.insert(mark.to_owned());
+        Ok(())
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -178,8 +211,8 @@ impl TaskQueue for EmbeddedQueue {
 
     async fn purge(&self) -> Result<(), QueueError> {
         let mut state = self.shared.lock();
-        let (held, next_number, closed) = (std::mem::take(&mut state.held), state.next_number, state.closed);
-        *state = State { held, next_number, closed, ..State::default() };
+        let (held, marks) = (std::mem::take(&mut state.held), std::mem::take(&mut state.marks));
+        *state = State { held, marks, next_number: state.next_number, closed: state.closed, ..State::default() };
         Ok(())
     }
 }
@@ -188,6 +221,8 @@ struct EmbeddedConsumer {
     shared: Arc<Shared>,
     id: u64,
     prefetch: usize,
+    /// Whether it takes from the only shard.
+    takes: AtomicBool,
 }
 
 impl EmbeddedConsumer {
@@ -223,7 +258,8 @@ impl TaskConsumer for EmbeddedConsumer {
                 }
                 let due = state.promote(Instant::now());
                 let held = state.held.values().filter(|(consumer, _)| *consumer == self.id).count();
-                if held < self.prefetch
+                if self.takes.load(Ordering::Acquire)
+                    && held < self.prefetch
                     && let Some(entry) = state.pop()
                 {
                     let tag = state.number();
@@ -243,6 +279,12 @@ impl TaskConsumer for EmbeddedConsumer {
                 }
             }
         }
+    }
+
+    async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
+        self.takes.store(shards.contains(ONLY_SHARD), Ordering::Release);
+        self.shared.changed.notify_waiters();
+        Ok(())
     }
 
     async fn ack(&self, tag: u64) -> Result<(), QueueError> {

@@ -2,9 +2,12 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: &str = "
+/// What makes each version of the one before, beginning with an empty file: never altered once it was released.
+const STEPS: [&str; 2] = [FIRST, SECOND];
+
+const FIRST: &str = "
 CREATE TABLE scans (
     id TEXT PRIMARY KEY, plan TEXT NOT NULL, started INTEGER NOT NULL, state TEXT NOT NULL, finished TEXT,
     spec TEXT NOT NULL
@@ -45,10 +48,32 @@ CREATE TABLE learned (
 ) WITHOUT ROWID;
 ";
 
+const SECOND: &str = "
+-- Executions begun since the last checkpoint, and who began the last one.
+ALTER TABLE cells ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cells ADD COLUMN begun TEXT;
+-- What a cancelled cell had as its body before its ledger line: where it goes on, should its scan be reopened.
+ALTER TABLE cells ADD COLUMN progress TEXT;
+CREATE TABLE hastened (scan TEXT NOT NULL, account TEXT NOT NULL, PRIMARY KEY (scan, account)) WITHOUT ROWID;
+-- A lease that was given back or ended keeps its row, for the sake of its token. Times are milliseconds.
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE workers (worker TEXT PRIMARY KEY, until INTEGER NOT NULL, report TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE switches (what TEXT PRIMARY KEY, switch TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE registry (
+    account TEXT PRIMARY KEY, version INTEGER NOT NULL, removed INTEGER NOT NULL, body TEXT NOT NULL
+) WITHOUT ROWID;
+-- `epoch` names this memory; `barred` counts the changes that ended work in an account.
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('epoch', lower(hex(randomblob(16)))), ('barred', '0');
+";
+
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
-/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB.
+/// The WAL's file is cut back when it has grown past 32 MiB. Caches are in KiB. What is overwritten or removed in a page
+/// that is written anyway is zeroed in it.
 const WRITING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 33554432;
-    PRAGMA cache_size = -8192;";
+    PRAGMA cache_size = -8192; PRAGMA secure_delete = FAST;";
 const READING: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -4096;";
 
 /// How long a connection waits for another process's lock.
@@ -79,7 +104,7 @@ fn open_both(path: &Path) -> rusqlite::Result<Result<(Connection, Connection), S
     Ok(Ok((writing, reading)))
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -97,7 +122,7 @@ fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
         0 if connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))? => {
             Err(foreign())
         }
-        0 | VERSION => Ok(()),
+        0..=VERSION => Ok(()),
         newer if newer > VERSION => Err(format!(
             "it was written by a newer fleetscan (its version is {newer}, this one's is {VERSION}): use that one, or another --data"
         )),
@@ -105,16 +130,17 @@ fn check(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
     })
 }
 
-/// Makes the tables, unless they are there, or another process makes them at the same time.
+/// Makes the tables or brings older ones up to date, unless another process does so at the same time.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     if version(connection)? == VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    let present = usize::try_from(version(&transaction)?).unwrap_or(STEPS.len());
+    for step in STEPS.iter().skip(present) {
+        transaction.execute_batch(step)?;
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 
@@ -159,6 +185,25 @@ mod tests {
     fn a_folder_in_its_place_is_refused() {
         let why = refusal(|path| std::fs::create_dir(path).expect("made"));
         assert!(why.contains("--data"), "{why}");
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_is_brought_up_to_date_with_what_it_holds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fleetscan.db");
+        let old = Connection::open(&path).expect("opens");
+        old.execute_batch(FIRST).expect("made");
+        old.execute_batch(
+            "INSERT INTO cells VALUES ('s-1', '111122223333', 'eu-west-1', 'sqs', 4, 2, NULL, NULL); PRAGMA user_version = 1;",
+        )
+        .expect("written");
+        drop(old);
+        let (writing, _reading) = open(&path).expect("opens");
+        assert_eq!(version(&writing).expect("readable"), VERSION);
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (generation, tries, begun): (u64, u32, Option<String>) =
+            writing.query_row("SELECT generation, tries, begun FROM cells", [], read).expect("readable");
+        assert_eq!((generation, tries, begun), (4, 0, None));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 mod accounts;
 mod cells;
+mod fleet;
+mod hastened;
+mod registry;
+mod reopen;
 mod scans;
 mod shared;
 mod sql;
@@ -7,13 +11,18 @@ mod sql;
 use super::{schema, thread::Thread};
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, LearnedFactor,
-    LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts, ScanId, ScanRow,
-    ScanSpec, ScanState, Store, StoreError,
+    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Begun, Cell, CellProgress, Clock, Completion,
+    LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts,
+    ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
 };
 use jiff::Timestamp;
 use shared::SharedBuckets;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Changes that share a transaction at most.
 const GROUP: usize = 256;
@@ -21,8 +30,10 @@ const GROUP: usize = 256;
 /// The store of one machine: a SQLite file. The statements are in the modules, one transaction a function; this file
 /// says what of a call goes with them to a thread. One thread writes and another reads, so that neither waits for the
 /// other; what a change has answered, every later reading sees.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EmbeddedStore {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
     writer: Thread,
     reader: Thread,
     shared: Arc<SharedBuckets>,
@@ -44,7 +55,18 @@ impl EmbeddedStore {
         };
         // A reading never shares a transaction with an earlier one: it would miss what changed in between.
         let (writer, reader) = (start("store-writer", writing, GROUP)?, start("store-reader", reading, 1)?);
-        Ok(EmbeddedStore { writer, reader, shared: Arc::default() })
+        Ok(EmbeddedStore { path, clock: Arc::new(SystemClock), writer, reader, shared: Arc::default() })
+    }
+
+    /// The same store with another clock for its leases and reports; without, it is the machine's.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> EmbeddedStore {
+        EmbeddedStore { clock, ..self }
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -77,10 +99,34 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| scans::end_scan(c, &scan, state, at)).await
     }
 
+    async fn reopen_scan(&self, scan: &ScanId) -> Result<Option<u64>, StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| reopen::reopen_scan(c, &scan)).await
+    }
+
+    async fn hasten(&self, scan: &ScanId, accounts: &[AccountId]) -> Result<(), StoreError> {
+        let (scan, accounts) = (scan.clone(), accounts.to_vec());
+        self.writer.run(move |c| hastened::hasten(c, &scan, &accounts)).await
+    }
+
+    async fn take_hastened(&self, scan: &ScanId, limit: usize) -> Result<Vec<AccountId>, StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| hastened::take_hastened(c, &scan, limit)).await
+    }
+
+    async fn scan_account(&self, scan: &ScanId, account: &AccountId) -> Result<Option<ScanAccount>, StoreError> {
+        let (scan, account) = (scan.clone(), account.clone());
+        self.reader.run(move |c| scans::scan_account(c, &scan, &account)).await
+    }
+
     async fn forget_scan(&self, scan: &ScanId) -> Result<(), StoreError> {
         let scan = scan.clone();
         let running = self.writer.run(move |c| scans::forget_scan(c, &scan)).await?;
-        if running { Err(StoreError::Refused("a scan that runs cannot be forgotten".into())) } else { Ok(()) }
+        if running {
+            Err(StoreError::Refused("a scan that runs or is being cancelled cannot be forgotten".into()))
+        } else {
+            Ok(())
+        }
     }
 
     async fn scan_accounts(
@@ -125,11 +171,11 @@ impl Store for EmbeddedStore {
         scan: &ScanId,
         cell: &Cell,
         generation: u64,
-        _worker: &str,
-        _at: Timestamp,
+        worker: &str,
+        at: Timestamp,
     ) -> Result<Begin, StoreError> {
-        let (scan, cell) = (scan.clone(), cell.clone());
-        self.writer.run(move |c| cells::begin(c, &scan, &cell, generation)).await
+        let (scan, cell, begun) = (scan.clone(), cell.clone(), Begun { worker: worker.to_owned(), at });
+        self.writer.run(move |c| cells::begin(c, &scan, &cell, generation, &begun)).await
     }
 
     async fn checkpoint(

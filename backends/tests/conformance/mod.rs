@@ -1,12 +1,14 @@
 //! What every queue and every store must do: each sentence of the traits' documentation is a case. A backend's own
-//! test file gives a factory and names the runtime; the macros [`queue_conformance`] and [`store_conformance`] then
-//! make one test of each case, so no backend can leave one out.
+//! test file gives a factory and names the runtime; the macros [`queue_conformance`], [`store_conformance`],
+//! [`fleet_conformance`] and [`registry_conformance`] then make one test of each case, so no backend can leave one out.
 
+pub mod fleet;
 pub mod queue;
+pub mod registry;
 pub mod store;
 
 use async_trait::async_trait;
-use fleetscan_proto::{AccountId, Cell, Store, Task, TaskQueue};
+use fleetscan_proto::{AccountId, AccountRegistry, Cell, Fleet, Store, Task, TaskQueue};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -54,6 +56,29 @@ pub trait StoreFactory: Send + Sync {
     async fn open(&self) -> Self::Store;
     /// Lets so much of the store's time pass.
     async fn pass(&self, time: Duration);
+}
+
+/// Where the fleet suite gets its memories from; one factory stands for one memory.
+#[async_trait]
+pub trait FleetFactory: Send + Sync {
+    /// What is tested; scans and accounts are what the orders tell of.
+    type Fleet: Fleet + Store + Clone;
+    /// Opens the memory, or opens it again.
+    async fn open(&self) -> Self::Fleet;
+    /// Lets so much of the store's time pass.
+    async fn pass(&self, time: Duration);
+    /// How long a lease or report is kept that is to end during a case: long enough for two changes to be made in it,
+    /// where time really passes.
+    fn ttl(&self) -> Duration;
+}
+
+/// Where the registry suite gets its registries from; one factory stands for one memory.
+#[async_trait]
+pub trait RegistryFactory: Send + Sync {
+    /// What is tested.
+    type Registry: AccountRegistry + Clone;
+    /// Opens the memory, or opens it again.
+    async fn open(&self) -> Self::Registry;
 }
 
 /// The `n`th account, in the order of ids.

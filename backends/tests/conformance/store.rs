@@ -1,4 +1,5 @@
 pub mod accounts;
+pub mod cancel;
 pub mod cells;
 pub mod model;
 pub mod paging;
@@ -6,7 +7,9 @@ pub mod scans;
 pub mod shared;
 
 use super::{StoreFactory, account, at};
-use fleetscan_proto::{Cell, LedgerLine, Outcome, PartName, Probe, RegionSource, ScanId, ScanSpec, Store, WorkTotals};
+use fleetscan_proto::{
+    Cell, Lane, LedgerLine, Outcome, PartName, Probe, RegionSource, ScanId, ScanSpec, Store, WorkTotals,
+};
 
 /// Makes a test of every case. `$factory` is an expression that makes a factory of its own for each test; `$runtime`
 /// is the attribute of each test, `$timed` of those that let time pass.
@@ -20,6 +23,8 @@ macro_rules! store_conformance {
             a_scan_ends_once
             a_scan_cannot_end_as_running
             nothing_begins_once_a_scan_ended
+            one_account_of_a_scan_is_found
+            hastened_accounts_are_taken_once_by_id
             a_running_scan_is_not_forgotten
             a_forgotten_scan_leaves_nothing_and_harms_no_other
             a_probe_is_recorded_once_and_under_its_generation
@@ -35,6 +40,8 @@ macro_rules! store_conformance {
             beginning_counts_attempts_and_starts_from_nothing
             an_unknown_cell_is_stale
             a_checkpoint_keeps_progress_under_a_new_generation
+            a_pending_cell_tells_who_began_it_last
+            executions_that_never_ended_are_counted_until_a_checkpoint
             a_stale_checkpoint_changes_nothing
             renewing_leaves_the_progress_alone
             a_result_counts_first_and_once
@@ -47,6 +54,16 @@ macro_rules! store_conformance {
             closing_a_scan_ends_all_that_is_pending
             amending_changes_the_outcome_and_nothing_else
             the_counts_are_those_of_the_ledger
+        );
+        $crate::conformance::store::store_conformance!(@cases cancel, $factory, $runtime,
+            a_scan_is_cancelling_before_it_ends
+            while_cancelling_nothing_begins_and_what_is_done_is_handed_in
+            only_a_cancelled_scan_is_reopened
+            reopened_cells_go_on_from_their_last_checkpoint
+            a_scan_is_cancelled_and_reopened_again_and_again
+            cells_left_pending_by_a_cancelled_scan_stay_as_they_are
+            an_account_that_was_never_read_is_probed_anew
+            accounts_without_cells_stay_where_they_are
         );
         $crate::conformance::store::store_conformance!(@cases paging, $factory, $runtime,
             ten_thousand_cells_are_paged_in_their_order
@@ -95,6 +112,8 @@ fn spec(n: usize) -> ScanSpec {
         profile: "everything".into(),
         out: "file:///results".into(),
         accounts: 3,
+        lane: Lane::Urgent,
+        deadline_seconds: Some(3_600),
     }
 }
 

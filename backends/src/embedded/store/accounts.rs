@@ -1,5 +1,5 @@
 use super::sql::{change, encode, json, limit_of, one, rows, word, word_of};
-use fleetscan_proto::{AccountChange, AccountId, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
+use fleetscan_proto::{AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
 use rusqlite::{Connection, Row, params};
 
 pub(super) fn account_status(c: &Connection, account: &AccountId) -> rusqlite::Result<Option<AccountStatus>> {
@@ -37,6 +37,9 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
             "INSERT INTO history SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2 FROM history WHERE account = ?1",
             params![account, encode(&entry)?],
         )?;
+        if matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
+            change(c, "UPDATE facts SET value = value + 1 WHERE name = 'barred'", [])?;
+        }
     }
     Ok(())
 }

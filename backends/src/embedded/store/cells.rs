@@ -3,7 +3,8 @@ use super::{
     sql::{change, decode, encode, json, limit_of, one, rows, word},
 };
 use fleetscan_proto::{
-    AccountId, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanCounts, ScanId, WorkTotals,
+    AccountId, Begin, Begun, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanCounts, ScanId,
+    WorkTotals,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -11,6 +12,7 @@ use rusqlite::{Connection, Row, params};
 struct CellRow {
     generation: u64,
     attempts: u32,
+    tries: u32,
     done: bool,
     body: Option<String>,
 }
@@ -18,17 +20,22 @@ struct CellRow {
 fn cell_row(connection: &Connection, scan: &ScanId, cell: &Cell) -> rusqlite::Result<Option<CellRow>> {
     one(
         connection,
-        "SELECT generation, attempts, outcome IS NOT NULL, body FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        "SELECT generation, attempts, tries, outcome IS NOT NULL, body FROM cells WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
-        |row| Ok(CellRow { generation: row.get(0)?, attempts: row.get(1)?, done: row.get(2)?, body: row.get(3)? }),
+        |row| {
+            let (generation, attempts, tries) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(CellRow { generation, attempts, tries, done: row.get(3)?, body: row.get(4)? })
+        },
     )
 }
 
+/// Where a pending cell ends cancelled, its progress stays beside the line: reopening goes on from there.
 fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> rusqlite::Result<()> {
     let (cell, outcome) = (&line.cell, line.outcome.as_str());
     change(
         connection,
-        "UPDATE cells SET outcome = ?5, body = ?6 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        "UPDATE cells SET progress = CASE WHEN outcome IS NULL AND ?5 = 'cancelled' THEN body ELSE progress END,
+         outcome = ?5, body = ?6 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, outcome, encode(line)?],
     )?;
     add_totals(connection, scan, line, 1)
@@ -67,7 +74,13 @@ fn place(after: Option<&Cell>) -> (String, String, String) {
 /// No account's id is greater.
 const LAST_ACCOUNT: &str = "999999999999";
 
-pub(super) fn begin(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64) -> rusqlite::Result<Begin> {
+pub(super) fn begin(
+    c: &Connection,
+    scan: &ScanId,
+    cell: &Cell,
+    generation: u64,
+    begun: &Begun,
+) -> rusqlite::Result<Begin> {
     if !is_running(c, scan)? {
         return Ok(Begin::Stale);
     }
@@ -80,11 +93,12 @@ pub(super) fn begin(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64)
     }
     change(
         c,
-        "UPDATE cells SET attempts = attempts + 1 WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
-        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
+        "UPDATE cells SET attempts = attempts + 1, tries = tries + 1, begun = ?5
+         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4",
+        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, encode(begun)?],
     )?;
     let progress = row.body.as_deref().map(decode).transpose()?.unwrap_or_default();
-    Ok(Begin::Go { progress: Box::new(progress), attempts: row.attempts + 1 })
+    Ok(Begin::Go { progress: Box::new(progress), attempts: row.attempts + 1, unfinished: row.tries })
 }
 
 pub(super) fn checkpoint(
@@ -96,7 +110,7 @@ pub(super) fn checkpoint(
 ) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
-        "UPDATE cells SET generation = generation + 1, body = ?6
+        "UPDATE cells SET generation = generation + 1, tries = 0, begun = NULL, body = ?6
          WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation, encode(progress)?],
     )?;
@@ -106,7 +120,7 @@ pub(super) fn checkpoint(
 pub(super) fn renew_cell(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
-        "UPDATE cells SET generation = generation + 1
+        "UPDATE cells SET generation = generation + 1, begun = NULL
          WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
         params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation],
     )?;
@@ -218,11 +232,15 @@ pub(super) fn pending_cells(
     };
     rows(
         c,
-        "SELECT account, region, service, generation FROM cells INDEXED BY cells_pending
+        "SELECT account, region, service, generation, attempts, begun FROM cells INDEXED BY cells_pending
          WHERE scan = ?1 AND outcome IS NULL AND (account, region, service) > (?2, ?3, ?4) AND account <= ?5
          ORDER BY account, region, service LIMIT ?6",
         params![scan.as_str(), first, r, s, last, limit_of(limit)],
-        |row| Ok(PendingCell { cell: cell_of(row)?, generation: row.get(3)? }),
+        |row| {
+            let begun: Option<String> = row.get(5)?;
+            let begun = begun.as_deref().map(decode).transpose()?;
+            Ok(PendingCell { cell: cell_of(row)?, generation: row.get(3)?, attempts: row.get(4)?, begun })
+        },
     )
 }
 

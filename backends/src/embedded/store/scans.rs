@@ -72,21 +72,24 @@ pub(super) fn unfinished_scan(c: &Connection, plan: &str, since: Timestamp) -> r
 }
 
 pub(super) fn end_scan(c: &Connection, scan: &ScanId, state: ScanState, at: Timestamp) -> rusqlite::Result<()> {
+    let finished = if state == ScanState::Cancelling { None } else { Some(word_of(&at)?) };
     change(
         c,
-        "UPDATE scans SET state = ?2, finished = ?3 WHERE id = ?1 AND state = 'running'",
-        params![scan.as_str(), word_of(&state)?, word_of(&at)?],
+        "UPDATE scans SET state = ?2, finished = ?3
+         WHERE id = ?1 AND (state = 'running' OR state = 'cancelling' AND ?3 IS NOT NULL)",
+        params![scan.as_str(), word_of(&state)?, finished],
     )?;
     change(c, "DELETE FROM denials WHERE scan = ?1", [scan.as_str()])?;
     Ok(())
 }
 
-/// Answers whether it runs, and so was not forgotten.
+/// Answers whether it runs or is being cancelled, and so was not forgotten.
 pub(super) fn forget_scan(c: &Connection, scan: &ScanId) -> rusqlite::Result<bool> {
-    if is_running(c, scan)? {
+    let live = "SELECT EXISTS (SELECT 1 FROM scans WHERE id = ?1 AND state IN ('running', 'cancelling'))";
+    if one(c, live, [scan.as_str()], |row| row.get(0))?.unwrap_or(false) {
         return Ok(true);
     }
-    for table in ["cells", "scan_accounts", "totals", "denials"] {
+    for table in ["cells", "scan_accounts", "totals", "denials", "hastened"] {
         change(c, &format!("DELETE FROM {table} WHERE scan = ?1"), [scan.as_str()])?;
     }
     change(c, "DELETE FROM scans WHERE id = ?1", [scan.as_str()])?;
@@ -103,18 +106,30 @@ pub(super) fn scan_accounts(
     let after = after.map(AccountId::as_str).unwrap_or_default();
     rows(
         c,
-        "SELECT account, state, generation, probe FROM scan_accounts WHERE scan = ?1 AND state = ?2 AND account > ?3 ORDER BY account LIMIT ?4",
+        &format!("{SCAN_ACCOUNT} WHERE scan = ?1 AND state = ?2 AND account > ?3 ORDER BY account LIMIT ?4"),
         params![scan.as_str(), state_number(state), after, limit_of(limit)],
-        |row| {
-            let probe: Option<String> = row.get(3)?;
-            Ok(ScanAccount {
-                account: word(row.get(0)?)?,
-                state: number_state(row.get(1)?),
-                generation: row.get(2)?,
-                probe: probe.as_deref().map(decode).transpose()?,
-            })
-        },
+        account_row,
     )
+}
+
+const SCAN_ACCOUNT: &str = "SELECT account, state, generation, probe FROM scan_accounts";
+
+fn account_row(row: &Row<'_>) -> rusqlite::Result<ScanAccount> {
+    let probe: Option<String> = row.get(3)?;
+    Ok(ScanAccount {
+        account: word(row.get(0)?)?,
+        state: number_state(row.get(1)?),
+        generation: row.get(2)?,
+        probe: probe.as_deref().map(decode).transpose()?,
+    })
+}
+
+pub(super) fn scan_account(
+    c: &Connection,
+    scan: &ScanId,
+    account: &AccountId,
+) -> rusqlite::Result<Option<ScanAccount>> {
+    one(c, &format!("{SCAN_ACCOUNT} WHERE scan = ?1 AND account = ?2"), [scan.as_str(), account.as_str()], account_row)
 }
 
 pub(super) fn record_probe(
@@ -161,7 +176,8 @@ pub(super) fn plan_account(c: &Connection, scan: &ScanId, account: &AccountId, c
     for cell in cells {
         stored += change(
             c,
-            "INSERT INTO cells VALUES (?1, ?2, ?3, ?4, 1, 0, NULL, NULL) ON CONFLICT DO NOTHING",
+            "INSERT INTO cells (scan, account, region, service, generation, attempts) VALUES (?1, ?2, ?3, ?4, 1, 0)
+             ON CONFLICT DO NOTHING",
             params![scan.as_str(), cell.account.as_str(), cell.region, cell.service],
         )?;
     }

@@ -1,13 +1,14 @@
 use super::{StoreFactory, account, all_pending, at, line, part, planned_scan, scan_id, whole_ledger};
 use crate::conformance::cell;
 use fleetscan_proto::{
-    Begin, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, ScanId, Store, WalkCursor, WorkTotals,
+    Begin, Begun, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, PendingCell, ScanId, Store,
+    WalkCursor, WorkTotals,
 };
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
 /// Progress with something in every field.
-fn progress() -> CellProgress {
+pub(super) fn progress() -> CellProgress {
     let walk = WalkCursor {
         token: Some("page \"2\" \u{1f50e}".into()),
         done: vec!["arn:aws:sqs:::a".into()],
@@ -28,8 +29,8 @@ async fn begin(store: &impl Store, scan: &ScanId, cell: &Cell, generation: u64) 
     store.begin(scan, cell, generation, "worker-1", at(95)).await.expect("begun")
 }
 
-fn go(progress: CellProgress, attempts: u32) -> Begin {
-    Begin::Go { progress: Box::new(progress), attempts }
+fn go(progress: CellProgress, attempts: u32, unfinished: u32) -> Begin {
+    Begin::Go { progress: Box::new(progress), attempts, unfinished }
 }
 
 async fn one_cell<F: StoreFactory>(factory: &F) -> (F::Store, ScanId, Cell) {
@@ -40,12 +41,12 @@ async fn one_cell<F: StoreFactory>(factory: &F) -> (F::Store, ScanId, Cell) {
 
 pub async fn beginning_counts_attempts_and_starts_from_nothing<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
-    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 1));
-    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 2), "a delivery came twice");
+    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 1, 0));
+    assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 2, 1), "a delivery came twice");
     assert_eq!(begin(&store, &scan, &cell, 2).await, Begin::Stale, "a generation that is yet to come");
     assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
     assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3), "stale ones were not counted");
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3, 2), "stale ones were not counted");
 }
 
 pub async fn an_unknown_cell_is_stale<F: StoreFactory>(factory: &F) {
@@ -66,10 +67,50 @@ pub async fn a_checkpoint_keeps_progress_under_a_new_generation<F: StoreFactory>
     begin(&store, &scan, &cell, 1).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
     assert_eq!(all_pending(&store, &scan).await, [(cell.clone(), 2)]);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 2));
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 2, 0));
     let emptied = CellProgress::default();
     assert_eq!(store.checkpoint(&scan, &cell, 2, &emptied).await.expect("answers"), Some(3));
-    assert_eq!(begin(&store, &scan, &cell, 3).await, go(emptied, 3), "progress is replaced, not merged");
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(emptied, 3, 0), "progress is replaced, not merged");
+}
+
+/// What a pending cell of the scan tells of its executions.
+async fn told(store: &impl Store, scan: &ScanId) -> (u64, u32, Option<Begun>) {
+    let mut pending = store.pending_cells(scan, None, None, 2).await.expect("readable");
+    let PendingCell { generation, attempts, begun, .. } = pending.pop().expect("one is pending");
+    assert!(pending.is_empty());
+    (generation, attempts, begun)
+}
+
+pub async fn a_pending_cell_tells_who_began_it_last<F: StoreFactory>(factory: &F) {
+    let (store, scan, cell) = one_cell(factory).await;
+    assert_eq!(told(&store, &scan).await, (1, 0, None));
+    for (attempts, worker) in [(1, "worker-1"), (2, "worker-2")] {
+        let begun = Begun { worker: worker.into(), at: at(100 + i64::from(attempts)) };
+        store.begin(&scan, &cell, 1, worker, begun.at).await.expect("begun");
+        assert_eq!(told(&store, &scan).await, (1, attempts, Some(begun)));
+    }
+    store.begin(&scan, &cell, 9, "worker-9", at(150)).await.expect("answers");
+    assert_eq!(told(&store, &scan).await.1, 2, "a stale copy begins nothing");
+    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
+    assert_eq!(told(&store, &scan).await, (2, 2, None), "nobody began it under the new generation");
+    store.begin(&scan, &cell, 2, "worker-3", at(160)).await.expect("begun");
+    assert_eq!(store.checkpoint(&scan, &cell, 2, &progress()).await.expect("answers"), Some(3));
+    assert_eq!(told(&store, &scan).await, (3, 3, None));
+}
+
+pub async fn executions_that_never_ended_are_counted_until_a_checkpoint<F: StoreFactory>(factory: &F) {
+    let (store, scan, cell) = one_cell(factory).await;
+    let nothing = CellProgress::default;
+    assert_eq!(begin(&store, &scan, &cell, 1).await, go(nothing(), 1, 0));
+    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(nothing(), 2, 1), "a renewal is no sign of life");
+    assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale);
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(nothing(), 3, 2), "a stale copy was none");
+    assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), None);
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(nothing(), 4, 3), "nor is a stale checkpoint");
+    assert_eq!(store.checkpoint(&scan, &cell, 2, &progress()).await.expect("answers"), Some(3));
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 5, 0));
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 6, 1));
 }
 
 pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
@@ -80,14 +121,14 @@ pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
         assert_eq!(store.checkpoint(&scan, &cell, stale, &late).await.expect("answers"), None);
         assert_eq!(store.renew_cell(&scan, &cell, stale).await.expect("answers"), None);
     }
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1));
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1, 0));
 }
 
 pub async fn renewing_leaves_the_progress_alone<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
     assert_eq!(store.renew_cell(&scan, &cell, 2).await.expect("answers"), Some(3));
-    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 1));
+    assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 1, 0));
 }
 
 pub async fn a_result_counts_first_and_once<F: StoreFactory>(factory: &F) {
@@ -109,7 +150,7 @@ pub async fn a_stale_result_does_not_count<F: StoreFactory>(factory: &F) {
         assert_eq!(completion, Completion::Stale);
     }
     assert_eq!(whole_ledger(&store, &scan).await, []);
-    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1), "it is pending still");
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1, 0), "it is pending still");
 }
 
 pub async fn a_cell_that_is_done_stays_as_it_is<F: StoreFactory>(factory: &F) {

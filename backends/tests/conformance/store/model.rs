@@ -1,7 +1,8 @@
-use super::{StoreFactory, account, at, part, planned_scan};
+use super::{StoreFactory, account, at, part, planned_scan, probe};
 use crate::conformance::cell;
 use fleetscan_proto::{
-    AccountId, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanId, Store, WorkTotals,
+    AccountId, Begin, Begun, Cell, CellProgress, Completion, LedgerLine, Outcome, PendingCell, ScanAccountState,
+    ScanId, ScanState, Store, WorkTotals,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ struct Model {
 struct ModelCell {
     generation: u64,
     attempts: u32,
+    unfinished: u32,
+    begun: Option<Begun>,
     progress: CellProgress,
     line: Option<LedgerLine>,
 }
@@ -24,12 +27,18 @@ impl Model {
     fn pending(&mut self, cell: &Cell, generation: u64) -> Option<&mut ModelCell> {
         self.cells.get_mut(cell).filter(|c| c.line.is_none() && c.generation == generation)
     }
-    fn begin(&mut self, cell: &Cell, generation: u64) -> Begin {
+    fn begin(&mut self, cell: &Cell, generation: u64, begun: Begun) -> Begin {
         match self.cells.get_mut(cell) {
             Some(known) if known.line.is_some() => Begin::Done,
             Some(known) if known.generation == generation => {
                 known.attempts += 1;
-                Begin::Go { progress: Box::new(known.progress.clone()), attempts: known.attempts }
+                known.unfinished += 1;
+                known.begun = Some(begun);
+                Begin::Go {
+                    progress: Box::new(known.progress.clone()),
+                    attempts: known.attempts,
+                    unfinished: known.unfinished - 1,
+                }
             }
             _ => Begin::Stale,
         }
@@ -38,7 +47,9 @@ impl Model {
         let known = self.pending(cell, generation)?;
         if let Some(progress) = progress {
             known.progress = progress.clone();
+            known.unfinished = 0;
         }
+        known.begun = None;
         known.generation += 1;
         Some(known.generation)
     }
@@ -55,6 +66,24 @@ impl Model {
     fn amend(&mut self, account: &AccountId, from: Outcome, to: Outcome) -> u64 {
         let own = self.cells.values_mut().filter_map(|c| c.line.as_mut()).filter(|l| l.cell.account == *account);
         own.filter(|line| line.outcome == from).map(|line| line.outcome = to).count() as u64
+    }
+    /// What cancelling the scan and reopening it leaves; answers how many cells were cancelled, and the accounts that
+    /// are probed anew, with their cells.
+    fn reopen(&mut self) -> (u64, BTreeMap<AccountId, Vec<Cell>>) {
+        let (mut cancelled, mut anew) = (0, BTreeMap::<AccountId, Vec<Cell>>::new());
+        for (cell, known) in &mut self.cells {
+            anew.entry(cell.account.clone()).or_default().push(cell.clone());
+            if known.line.is_none() {
+                cancelled += 1;
+                (known.generation, known.unfinished, known.begun) = (known.generation + 1, 0, None);
+            }
+        }
+        let untouched = |cell: &ModelCell| cell.line.is_none() && cell.progress == CellProgress::default();
+        anew.retain(|_, cells| cells.iter().all(|cell| self.cells.get(cell).is_some_and(untouched)));
+        for cell in anew.values().flatten() {
+            self.cells.insert(cell.clone(), ModelCell { generation: 1, ..ModelCell::default() });
+        }
+        (cancelled, anew)
     }
     fn lines(&self) -> Vec<LedgerLine> {
         self.cells.values().filter_map(|c| c.line.clone()).collect()
@@ -111,6 +140,9 @@ pub async fn any_sequence_of_changes_agrees_with_the_model<F: StoreFactory>(fact
         let mut model = Model { cells: cells.into_iter().map(|cell| (cell, fresh())).collect() };
         for step in 0..120 {
             change(&store, &scan, &mut model, &mut dice).await;
+            if step % 40 == 39 {
+                cancel_and_reopen(&store, &scan, &mut model).await;
+            }
             if step % 8 == 7 {
                 agree(&store, &scan, &model, &mut dice).await;
             }
@@ -125,8 +157,9 @@ async fn change(store: &impl Store, scan: &ScanId, model: &mut Model, dice: &mut
     let generation = dice.generation(model, &cell);
     match dice.below(20) {
         0..=6 => {
-            let answer = store.begin(scan, &cell, generation, "worker-1", at(95)).await.expect("answers");
-            assert_eq!(answer, model.begin(&cell, generation));
+            let begun = Begun { worker: format!("worker-{}", dice.below(9)), at: at(95) };
+            let answer = store.begin(scan, &cell, generation, &begun.worker, begun.at).await.expect("answers");
+            assert_eq!(answer, model.begin(&cell, generation, begun));
         }
         7..=11 => {
             let progress = dice.progress();
@@ -181,6 +214,23 @@ async fn close(store: &impl Store, scan: &ScanId, model: &mut Model, dice: &mut 
     assert_eq!(answer, closed);
 }
 
+async fn cancel_and_reopen(store: &impl Store, scan: &ScanId, model: &mut Model) {
+    for state in [ScanState::Cancelling, ScanState::Cancelled] {
+        store.close_cells(scan, None, Outcome::Cancelled, "stopped", at(99)).await.expect("answers");
+        store.end_scan(scan, state, at(99)).await.expect("ended");
+    }
+    let reopened = store.reopen_scan(scan).await.expect("answers");
+    let (cancelled, anew) = model.reopen();
+    assert_eq!(reopened, Some(cancelled));
+    let waiting = store.scan_accounts(scan, ScanAccountState::Waiting, None, 100).await.expect("readable");
+    assert!(waiting.iter().map(|row| &row.account).eq(anew.keys()), "{waiting:?}");
+    for row in waiting {
+        let recorded = store.record_probe(scan, &row.account, row.generation, Ok(probe())).await.expect("answers");
+        assert!(recorded);
+        store.plan_account(scan, &row.account, &anew[&row.account]).await.expect("planned");
+    }
+}
+
 /// Compares everything that can be read.
 async fn agree(store: &impl Store, scan: &ScanId, model: &Model, dice: &mut Dice) {
     let lines = model.lines();
@@ -191,8 +241,12 @@ async fn agree(store: &impl Store, scan: &ScanId, model: &Model, dice: &mut Dice
     assert_eq!(store.ledger(scan, None, 1_000).await.expect("readable"), lines);
 
     let waiting = model.cells.iter().filter(|(_, known)| known.line.is_none());
-    let pending: Vec<_> =
-        waiting.map(|(cell, known)| PendingCell { cell: cell.clone(), generation: known.generation }).collect();
+    let pending: Vec<_> = waiting
+        .map(|(cell, known)| {
+            let &ModelCell { generation, attempts, .. } = known;
+            PendingCell { cell: cell.clone(), generation, attempts, begun: known.begun.clone() }
+        })
+        .collect();
     assert_eq!(store.pending_cells(scan, None, None, 1_000).await.expect("readable"), pending);
     let own: Vec<_> = pending.iter().filter(|p| p.cell.account == account(2)).cloned().collect();
     assert_eq!(store.pending_cells(scan, Some(&account(2)), None, 1_000).await.expect("readable"), own);

@@ -2,7 +2,7 @@ use super::{StoreFactory, account, all_pending, at, line, planned_scan, probe, s
 use crate::conformance::cell;
 use fleetscan_proto::{
     AccountState, AccountStatus, AssumeDenial, Begin, CellProgress, Completion, LearnedFactor, Outcome, Probe,
-    ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanState, Store, StoreError,
+    ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanId, ScanState, Store, StoreError,
 };
 use std::collections::BTreeMap;
 
@@ -100,9 +100,52 @@ pub async fn nothing_begins_once_a_scan_ended<F: StoreFactory>(factory: &F) {
     assert_eq!(first, Completion::First);
     assert_eq!(store.begin(&scan, &done, 1, "worker-1", at(91)).await.expect("begun"), Begin::Done);
     store.end_scan(&scan, ScanState::Cancelled, at(100)).await.expect("ended");
-    for cell in [&pending, &done] {
-        assert_eq!(store.begin(&scan, cell, 1, "worker-1", at(101)).await.expect("begun"), Begin::Stale);
-    }
+    assert_eq!(store.begin(&scan, &pending, 1, "worker-1", at(101)).await.expect("begun"), Begin::Stale);
+    let begun = store.begin(&scan, &done, 1, "worker-1", at(101)).await.expect("begun");
+    assert!(matches!(begun, Begin::Done | Begin::Stale), "either ends it: {begun:?}");
+}
+
+pub async fn one_account_of_a_scan_is_found<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let scan = planned_scan(&store, 1, &[cell(1, "eu-west-1", "lambda")]).await;
+    store.create_scan(&spec(2), &[account(2)]).await.expect("created");
+    let found = async |scan: ScanId, n| store.scan_account(&scan, &account(n)).await.expect("readable");
+    let expected =
+        ScanAccount { account: account(1), state: ScanAccountState::Planned, generation: 1, probe: Some(Ok(probe())) };
+    assert_eq!(found(scan.clone(), 1).await, Some(expected));
+    assert_eq!(found(scan.clone(), 2).await, None, "another scan's");
+    assert_eq!(found(scan_id(9), 1).await, None, "no such scan");
+    assert_eq!(store.renew_probe(&scan_id(2), &account(2), 1).await.expect("answers"), Some(2));
+    let expected = ScanAccount { account: account(2), state: ScanAccountState::Waiting, generation: 2, probe: None };
+    assert_eq!(found(scan_id(2), 2).await, Some(expected));
+}
+
+pub async fn hastened_accounts_are_taken_once_by_id<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let accounts: Vec<_> = (1..=6).map(account).collect();
+    store.create_scan(&spec(1), &accounts).await.expect("created");
+    store.create_scan(&spec(2), &accounts[..1]).await.expect("created");
+    let take = async |n, limit| store.take_hastened(&scan_id(n), limit).await.expect("answers");
+    assert_eq!(take(1, 10).await, []);
+    store.hasten(&scan_id(1), &[account(5), account(9), account(2), account(5)]).await.expect("a stranger is no error");
+    store.hasten(&scan_id(1), &[account(3), account(2)]).await.expect("kept");
+    store.hasten(&scan_id(2), &[account(1), account(2)]).await.expect("kept");
+    store.hasten(&scan_id(7), &[account(1)]).await.expect("no such scan is no error");
+    assert_eq!(take(1, 2).await, [account(2), account(3)]);
+    assert_eq!(take(1, 2).await, [account(5)]);
+    assert_eq!(take(1, 2).await, []);
+    assert_eq!(take(2, 10).await, [account(1)]);
+    assert_eq!(take(7, 10).await, []);
+    store.hasten(&scan_id(1), &[account(2)]).await.expect("asked for again");
+    assert_eq!(take(1, 2).await, [account(2)]);
+
+    store.hasten(&scan_id(1), &[account(4)]).await.expect("kept");
+    store.end_scan(&scan_id(1), ScanState::Finished, at(9)).await.expect("ended");
+    store.hasten(&scan_id(1), &[account(6)]).await.expect("one that ended is no error");
+    assert!(!take(1, 10).await.contains(&account(6)), "nothing is hastened in a scan that ended");
+    store.forget_scan(&scan_id(1)).await.expect("forgotten");
+    store.create_scan(&spec(1), &accounts).await.expect("created");
+    assert_eq!(take(1, 10).await, []);
 }
 
 pub async fn a_running_scan_is_not_forgotten<F: StoreFactory>(factory: &F) {
@@ -274,7 +317,7 @@ pub async fn a_store_opened_again_remembers_everything<F: StoreFactory>(factory:
     assert_eq!(whole_ledger(&store, &scan).await, [line(&cells[0], Outcome::Complete)]);
     assert_eq!(all_pending(&store, &scan).await, [(cells[1].clone(), 2), (cells[2].clone(), 1)]);
     let begun = store.begin(&scan, &cells[1], 2, "worker-2", at(100)).await.expect("begun");
-    assert_eq!(begun, Begin::Go { progress: Box::new(progress), attempts: 1 });
+    assert_eq!(begun, Begin::Go { progress: Box::new(progress), attempts: 1, unfinished: 0 });
     assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(status));
     assert_eq!(store.account_history(&account(1)).await.expect("readable").len(), 1);
     assert_eq!(store.open_denials(&scan, None).await.expect("readable"), [denial]);
