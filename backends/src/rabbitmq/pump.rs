@@ -77,7 +77,8 @@ impl Pump {
         publisher: Arc<Publisher>,
         deliveries: &Arc<Deliveries>,
     ) -> Self {
-        let worker = worker.chars().take(64).collect();
+        // With a number it is a consumer tag, of at most 255 bytes.
+        let worker = worker.chars().take(50).collect();
         Self { worker, prefetch, options, topology, publisher, deliveries: Arc::clone(deliveries) }
     }
 
