@@ -56,7 +56,7 @@ impl RabbitConsumer {
         let held = self.deliveries.lock().begin_end(tag)?;
         // Also where the caller gives up waiting, the delivery can be ended again.
         let mut guard = Ending { deliveries: &self.deliveries, tag: Some(tag) };
-        self.publisher.publish(vec![message(held)]).await?;
+        self.publisher.publish([message(held)]).await?;
         guard.tag = None;
         self.end(tag)
     }

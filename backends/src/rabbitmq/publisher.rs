@@ -60,7 +60,10 @@ impl Publisher {
     }
 
     /// Publishes and waits for every confirm. After an error any of them may have been taken.
-    pub async fn publish(&self, messages: Vec<Outgoing>) -> Result<(), QueueError> {
+    pub async fn publish(
+        &self,
+        messages: impl IntoIterator<Item = Outgoing, IntoIter: Send>,
+    ) -> Result<(), QueueError> {
         let silent = || QueueError::Away("the broker does not confirm".into());
         let mut replies = FuturesUnordered::new();
         let mut messages = messages.into_iter().peekable();

@@ -77,7 +77,8 @@ impl Pump {
         publisher: Arc<Publisher>,
         deliveries: &Arc<Deliveries>,
     ) -> Self {
-        let worker = worker.chars().take(64).collect();
+        // With a number it is a consumer tag, of at most 255 bytes.
+        let worker = worker.chars().take(50).collect();
         Self { worker, prefetch, options, topology, publisher, deliveries: Arc::clone(deliveries) }
     }
 
@@ -241,7 +242,7 @@ impl Pump {
             (Arc::clone(&self.publisher), Arc::clone(&self.deliveries), session.live.id);
         session.chores.push(
             async move {
-                while let Err(error) = publisher.publish(vec![message.clone()]).await {
+                while let Err(error) = publisher.publish([message.clone()]).await {
                     tracing::warn!(%error, "a message cannot be moved; it is tried again");
                     tokio::time::sleep(RETRY).await;
                 }
@@ -259,7 +260,8 @@ impl Pump {
         }
         let (publisher, deliveries, epoch) =
             (Arc::clone(&self.publisher), Arc::clone(&self.deliveries), session.live.id);
-        let back = fetched.iter().map(|f| self.topology.work(&f.task).with_redeliveries(f.redeliveries)).collect();
+        let back: Vec<Outgoing> =
+            fetched.iter().map(|f| self.topology.work(&f.task).with_redeliveries(f.redeliveries)).collect();
         session.chores.push(
             async move {
                 let published: Result<(), QueueError> = publisher.publish(back).await;

@@ -168,7 +168,7 @@ impl TaskQueue for RabbitQueue {
         if self.inner.closed.load(Ordering::SeqCst) {
             return Err(QueueError::Refused("it is closed".into()));
         }
-        self.inner.publisher.publish(tasks.iter().map(|task| self.inner.topology.work(task)).collect()).await
+        self.inner.publisher.publish(self.inner.topology.work_of(tasks)).await
     }
 
     async fn consume(&self, worker: &str, prefetch: u16, shards: Shards) -> Result<Box<dyn TaskConsumer>, QueueError> {

@@ -61,6 +61,19 @@ struct Queue {
     binding: Option<(String, String)>,
 }
 
+/// See [`Topology::work_of`].
+pub(super) struct Work<'a> {
+    topology: &'a Topology,
+    tasks: std::slice::Iter<'a, Task>,
+}
+
+impl Iterator for Work<'_> {
+    type Item = Outgoing;
+    fn next(&mut self) -> Option<Outgoing> {
+        self.tasks.next().map(|task| self.topology.work(task))
+    }
+}
+
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
@@ -134,6 +147,11 @@ impl Topology {
     /// The message that puts a task into its shard.
     pub fn work(&self, task: &Task) -> Outgoing {
         Outgoing::new(self.exchange.clone(), self.key(task), encode(task))
+    }
+
+    /// The messages that put tasks into their shards, each made when it is asked for.
+    pub fn work_of<'a>(&'a self, tasks: &'a [Task]) -> Work<'a> {
+        Work { topology: self, tasks: tasks.iter() }
     }
 
     /// The message that puts a task aside.

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     sync::Mutex,
     thread::sleep,
@@ -38,17 +38,18 @@ rm -rf "$FOLDER"
 /// A running broker.
 pub struct Broker {
     folder: PathBuf,
-    ports: [u16; 3],
+    ports: [u16; 4],
     keeper: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     _child: Child,
 }
 
 impl Broker {
-    /// Starts one; takes some seconds. `config` is in the format of `rabbitmq.conf`.
-    pub fn start(config: &str) -> Self {
+    /// Starts one, which listens with TLS as well; takes some seconds.
+    pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("rabbitmq-").tempdir().expect("a folder").keep();
-        std::fs::write(folder.join("rabbitmq.conf"), config).expect("written");
         let ports = free_ports();
+        make_certificates(&folder);
+        std::fs::write(folder.join("rabbitmq.conf"), config(&folder, ports[3])).expect("written");
         let mut child = command(&folder, ports, "sh")
             .args(["-c", KEEPER])
             .stdin(Stdio::piped())
@@ -65,6 +66,21 @@ impl Broker {
     /// Its address, for the user that a new broker has.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Its address with TLS, for a certificate that [`Broker::authority`] signed.
+    pub fn tls_url(&self) -> String {
+        format!("amqps://guest:guest@localhost:{}", self.ports[3])
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// Removes all that it stored, while it is killed.
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(self.folder.join("data")).expect("removed");
     }
 
     /// Kills it as a power cut would.
@@ -110,7 +126,32 @@ impl Broker {
     }
 }
 
-fn command(folder: &std::path::Path, [node, distribution, epmd]: [u16; 3], program: &str) -> Command {
+fn config(folder: &Path, tls_port: u16) -> String {
+    let folder = folder.display();
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{tls_port}\n\
+         ssl_options.cacertfile = {folder}/ca.pem\n\
+         ssl_options.certfile = {folder}/server.pem\n\
+         ssl_options.keyfile = {folder}/server.key\n"
+    )
+}
+
+/// An authority and a certificate of `localhost` that it signed.
+fn make_certificates(folder: &Path) {
+    let script = r#"
+        exec 2>openssl.log
+        new='req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30'
+        openssl $new -keyout ca.key -out ca.pem -subj '/CN=authority of the tests' \
+            -addext 'keyUsage=critical,keyCertSign' &&
+        openssl $new -keyout server.key -out server.pem -subj /CN=localhost -CA ca.pem -CAkey ca.key \
+            -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:false ||
+        { cat openssl.log; exit 1; }
+    "#;
+    let made = Command::new("sh").args(["-c", script]).current_dir(folder).output().expect("a shell runs");
+    assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stdout));
+}
+
+fn command(folder: &Path, [node, distribution, epmd, _]: [u16; 4], program: &str) -> Command {
     let mut command = Command::new(program);
     command
         .env("PROGRAMS", PROGRAMS)
@@ -119,6 +160,9 @@ fn command(folder: &std::path::Path, [node, distribution, epmd]: [u16; 3], progr
         .env("HOME", folder)
         .env("ERL_EPMD_PORT", epmd.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        // Both together: the script becomes the server, rather than wait for it as another process.
+        .env("RABBITMQ_ALLOW_INPUT", "1")
+        .env("RABBITMQ_SERVER_START_ARGS", "-noinput")
         .env("RABBITMQ_NODENAME", format!("fleetscan-{node}@localhost"))
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", node.to_string())
@@ -132,8 +176,8 @@ fn command(folder: &std::path::Path, [node, distribution, epmd]: [u16; 3], progr
     command
 }
 
-/// Three ports that are free now.
-fn free_ports() -> [u16; 3] {
-    let listeners = [0; 3].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+/// Ports that are free now.
+fn free_ports() -> [u16; 4] {
+    let listeners = [0; 4].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("bound").port())
 }
