@@ -29,7 +29,9 @@ class Simulated:
 
     def __init__(self, fleetscan, folder, *more):
         file = folder / "accounts.toml"
-        command = [fleetscan, "simulator", "--listen", "127.0.0.1:0", "--accounts-file", str(file), "--latency-ms", "0", *more]
+        command = [fleetscan, "simulator", "--listen", "127.0.0.1:0", "--accounts-file", str(file), *more]
+        if "--latency-ms" not in more:
+            command += ["--latency-ms", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         first = self.process.stdout.readline()
         self.url = re.search(r"http://[\d.:]+", first).group(0)

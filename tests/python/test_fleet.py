@@ -93,7 +93,7 @@ def calls_of(aws, service):
 def test_a_fleet_reads_what_one_process_reads(team, undisturbed):
     result = agrees(team, team.scan(), undisturbed)
     workers = {cell["worker"] for cell in result.ledger if cell["calls"]}
-    assert len(workers) == WORKERS, workers
+    assert workers >= {f"worker-{n}" for n in range(WORKERS)}, workers
     assumed = [a["assume_role"] for a in team.aws.get("counters")["accounts"].values()]
     # A denial is asked for twice before it is believed.
     assert sum(assumed) <= 1.3 * len(assumed) + 10, assumed
