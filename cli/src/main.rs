@@ -12,6 +12,7 @@ mod demo;
 mod display;
 mod doctor;
 mod failure;
+mod heap;
 mod listen;
 mod logging;
 mod machine;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 const BLOCKING_THREADS: usize = 8;
 
 fn main() -> ExitCode {
+    heap::advise();
     let args = args::Args::parse();
     logging::start(args.global.verbose, args.global.log.as_deref());
     let json = args.command.wants_json();
