@@ -28,6 +28,8 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         name: name.clone(),
         slice: Duration::from_secs(args.slice_seconds),
         drain: Duration::from_secs(args.drain_seconds),
+        #[cfg(debug_assertions)]
+        dies_of: args.dies_of,
         ..scan::worker_config(args.concurrency, args.share, &[])?
     };
     let worker = Worker::new(

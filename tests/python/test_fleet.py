@@ -1,5 +1,6 @@
 """Faults: whatever dies or freezes in the middle of a scan, inventory and ledger are those of an undisturbed run."""
 
+import itertools
 import os
 import time
 
@@ -243,3 +244,50 @@ def test_a_service_that_is_switched_off_is_not_called(team):
     told = [c["error"] for c in result.ledger if c["service"] == "lambda" and c["outcome"] in ("failed", "partial")]
     assert told and all("the customer asked" in text for text in told), told
     team.run("switch", "on", "lambda")
+
+
+def test_a_task_that_kills_its_workers_ends_as_failed_and_the_innocent_complete(team, undisturbed):
+    scan = begun(team, 20)
+    row = next(c for c in undisturbed[0] if c[2] == "sns" and c[3] == "complete" and c[1] == "ap-southeast-2")
+    poison = "/".join(row[:3])
+    for name in list(team.processes):
+        if name.startswith("worker"):
+            team.kill(name)
+    deaths = itertools.count()
+    names = set()
+    end = time.monotonic() + 240
+    while team.show(scan)["state"] == "running":
+        assert time.monotonic() < end, "the scan does not end"
+        for name in [n for n in names if team.processes[n].poll() is not None]:
+            team.processes.pop(name)
+            names.discard(name)
+            next(deaths)
+        if len(names) < 2:
+            name = f"fresh-{next(deaths)}-{len(names)}"
+            team.worker(name, "--dies-of", poison)
+            names.add(name)
+        time.sleep(0.3)
+    assert team.ended(scan)["exit"] == 3
+    cells, _ = team.results(scan).inventory()
+    expected = [c if c[:3] != row[:3] else (*row[:3], "failed", 0) for c in undisturbed[0]]
+    assert cells == expected
+    line = next(c for c in team.results(scan).ledger if (c["account"], c["region"], c["service"]) == row[:3])
+    assert "poison" in line["error"], line
+    assert team.rabbit.queues()["fleetscan.v1.dead"] >= 1
+
+
+def test_what_is_delivered_twice_counts_once(team, undisturbed):
+    scan = begun(team)
+    # The broker takes back what every worker holds, and hands it out again.
+    for _ in range(3):
+        team.rabbit.control("close_all_connections", "a test")
+        time.sleep(3)
+    agrees(team, scan, undisturbed)
+
+
+def test_a_rolling_restart_of_every_worker_loses_nothing(team, undisturbed):
+    scan = begun(team)
+    for n in range(WORKERS):
+        assert team.stop(f"worker-{n}") == 0
+        team.worker(f"next-{n}")
+    agrees(team, scan, undisturbed)

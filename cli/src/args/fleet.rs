@@ -109,6 +109,10 @@ pub struct WorkerArgs {
     /// Serve metrics and health here: /metrics, /healthz, /readyz
     #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<std::net::SocketAddr>,
+    /// For tests: the process dies of this cell
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "CELL", hide = true)]
+    pub dies_of: Option<String>,
     /// How long it may take to stop in order
     #[arg(long, default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=900))]
     pub drain_seconds: u64,

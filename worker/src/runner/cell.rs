@@ -83,6 +83,9 @@ impl Worker {
             // A newer coordinator's catalogue: another worker may know the service.
             return Ok(Done::Defer(generation, FAULT_WAIT));
         };
+        if self.config.dies_of.as_ref().is_some_and(|fatal| *fatal == cell.to_string()) {
+            std::process::abort();
+        }
         let sink = match self.parts.sinks.of(scan).await {
             Ok(sink) => sink,
             Err(NoSink::NoScan) => return Ok(Done::Ack),

@@ -64,6 +64,8 @@ pub struct WorkerConfig {
     pub beat: Duration,
     /// In a fleet: how long a lease holds that is not renewed.
     pub lease: Duration,
+    /// For tests of what becomes of poison: the process dies of this cell (`account/region/service`).
+    pub dies_of: Option<String>,
 }
 
 impl Default for WorkerConfig {
@@ -83,6 +85,7 @@ impl Default for WorkerConfig {
             store_patience: Duration::from_secs(180),
             beat: Duration::from_secs(1),
             lease: Duration::from_secs(10),
+            dies_of: None,
         }
     }
 }
