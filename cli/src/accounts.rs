@@ -280,5 +280,9 @@ fn account_ids(texts: &[String]) -> Result<Vec<AccountId>, Failure> {
 }
 
 fn say(out: &mut impl std::io::Write, json: bool, text: &str, object: serde_json::Value) -> Result<(), Failure> {
-    Ok(if json { writeln!(out, "{object}")? } else { writeln!(out, "{text}")? })
+    match json {
+        true => writeln!(out, "{object}")?,
+        false => writeln!(out, "{text}")?,
+    }
+    Ok(())
 }

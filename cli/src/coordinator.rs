@@ -47,7 +47,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hub: Arc::new(HubIdentity(Arc::new(hub))),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
-        open_sink: Arc::new(|out| fleetscan_worker::sink::open(out)),
+        open_sink: Arc::new(fleetscan_worker::sink::open),
     };
     let options = FleetOptions {
         name: name.clone(),

@@ -148,7 +148,7 @@ async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal
 
 fn progress(row: &ScanRow, counts: ScanCounts, over: bool) -> Progress {
     let planned = counts.accounts.get(&ScanAccountState::Planned).copied().unwrap_or_default();
-    let each = if planned > 0 { counts.cells / planned } else { 0 };
+    let each = counts.cells.checked_div(planned).unwrap_or_default();
     let everything_read = counts.pending() == 0 && planned == row.spec.accounts;
     Progress {
         phase: match (over, everything_read) {

@@ -103,6 +103,15 @@ impl Slot {
     }
 }
 
+/// How sessions are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct SessionTerms {
+    /// They are named `<prefix>-<account>-<epoch>`.
+    pub prefix: String,
+    /// Narrows every session, where there is one.
+    pub policy: Option<String>,
+}
+
 /// The sessions of a worker.
 pub struct Sessions {
     hub: Arc<Hub>,
@@ -111,8 +120,7 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     stats: Arc<StatsCell>,
     metrics: Arc<Metrics>,
-    prefix: String,
-    policy: Option<String>,
+    terms: SessionTerms,
     slots: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
@@ -123,7 +131,7 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// Sessions named `<prefix>-<account>-<epoch>`, narrowed by `policy` where one is given.
+    /// Sessions on these terms.
     pub fn new(
         hub: Arc<Hub>,
         grants: Arc<dyn Grants>,
@@ -131,10 +139,9 @@ impl Sessions {
         clock: Arc<dyn Clock>,
         stats: Arc<StatsCell>,
         metrics: Arc<Metrics>,
-        prefix: String,
-        policy: Option<String>,
+        terms: SessionTerms,
     ) -> Self {
-        Self { hub, grants, store, clock, stats, metrics, prefix, policy, slots: Mutex::default() }
+        Self { hub, grants, store, clock, stats, metrics, terms, slots: Mutex::default() }
     }
 
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
@@ -230,8 +237,8 @@ impl Sessions {
             let now = self.clock.now();
             self.stats.assume_role.fetch_add(1, Relaxed);
             let began = tokio::time::Instant::now();
-            let name = session_name(&self.prefix, id, now);
-            let answer = self.hub.assume(&account, &name, self.policy.as_deref()).await;
+            let name = session_name(&self.terms.prefix, id, now);
+            let answer = self.hub.assume(&account, &name, self.terms.policy.as_deref()).await;
             self.metrics
                 .assumed(answer.as_ref().map_or_else(|failure| label(&failure.kind), |_| "ok"), began.elapsed());
             let AssumeFailure { kind, code, request_id } = match answer {

@@ -130,10 +130,9 @@ impl Link {
             timeout(self.shared.options.answer_timeout, connection.send_packed_commands(&pipeline, 0, commands.len()))
                 .await;
         match answer {
-            Ok(Ok(values)) => values
-                .into_iter()
-                .map(|value| value.extract_error().map_err(|error| self.trouble(&error.into())))
-                .collect(),
+            Ok(Ok(values)) => {
+                values.into_iter().map(|value| value.extract_error().map_err(|error| self.trouble(&error))).collect()
+            }
             Ok(Err(error)) => {
                 let trouble = self.trouble(&error);
                 if matches!(trouble, StoreError::Away(_)) {

@@ -315,7 +315,7 @@ pub async fn a_switch_keeps_its_reason_and_time<F: FleetFactory>(factory: &F) {
     assert!(fleet.switch_on("lambda").await.expect("answers"));
     assert!(!fleet.switch_on("lambda").await.expect("answers"), "it was on");
     assert!(!fleet.switch_on("sqs").await.expect("answers"), "it was never off");
-    assert_eq!(orders(&fleet).await.switches, [operation.clone()]);
+    assert_eq!(orders(&fleet).await.switches, std::slice::from_ref(&operation));
     let again = switch("lambda", "another reason", at(9));
     fleet.switch_off(&again).await.expect("kept");
     assert_eq!(orders(&fleet).await.switches, [again, operation]);

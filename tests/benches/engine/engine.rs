@@ -11,7 +11,7 @@ use fleetscan_worker::{
     call::{Budget, Call, CallPolicy, Caller},
     gate::Gate,
     guard::Guard,
-    session::Sessions,
+    session::{SessionTerms, Sessions},
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -57,8 +57,7 @@ impl Engine {
             clock.clone(),
             Arc::clone(&stats),
             Arc::default(),
-            "Bench".into(),
-            None,
+            SessionTerms { prefix: "Bench".into(), policy: None },
         ));
         let catalogue = Arc::new(catalogue()?);
         let items = catalogue

@@ -14,7 +14,7 @@ use crate::{
     guard::Switches,
     hub::Hub,
     metrics::Metrics,
-    session::Sessions,
+    session::{SessionTerms, Sessions},
     sink::Sinks,
     stats::{Stats, StatsCell},
 };
@@ -168,8 +168,7 @@ impl Worker {
             Arc::clone(&parts.clock),
             Arc::clone(&stats),
             Arc::clone(&metrics),
-            config.session_prefix.clone(),
-            config.session_policy.clone(),
+            SessionTerms { prefix: config.session_prefix.clone(), policy: config.session_policy.clone() },
         ));
         let caller = Caller {
             http: parts.hub.http().clone(),
