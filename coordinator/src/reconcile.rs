@@ -1,7 +1,7 @@
 //! Publishes again what the queue lost.
 
 use crate::{ScanError, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{AccountId, Begun, Cell, TaskKind};
+use fleetscan_proto::{AccountId, Begun, Cell, Task, TaskKind};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -55,7 +55,8 @@ impl Run<'_> {
                     let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, generation))?;
                     let Some(new) = renewed else { continue };
                     generation = new;
-                    self.outbox.push_back(self.task(TaskKind::Cell(pending.cell.clone()), new));
+                    let task = self.task(TaskKind::Cell(pending.cell.clone()), new);
+                    self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
                     again += 1;
                 }
                 self.reconciler.seen.insert(pending.cell, (generation, pending.attempts));

@@ -1,7 +1,7 @@
 //! Cells that are pending and may lie in no queue: those of a run that was killed, or of a broker that was wiped.
 
 use crate::{ScanError, ScanParts, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{Cell, ScanAccountState, TaskKind};
+use fleetscan_proto::{Cell, ScanAccountState, Task, TaskKind};
 
 /// A round through the pending cells.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Run<'_> {
                     }
                 };
                 if let Some(generation) = generation {
-                    self.outbox.push_back(self.task(TaskKind::Cell(pending.cell), generation));
+                    let task = self.task(TaskKind::Cell(pending.cell), generation);
+                    self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
                 }
             }
         }
@@ -97,7 +98,8 @@ impl Run<'_> {
                 for pending in page.into_iter().filter(|pending| pending.begun.is_none()) {
                     let renewed = insist!(self.options, store.renew_cell(scan, &pending.cell, pending.generation))?;
                     if let Some(generation) = renewed {
-                        self.outbox.push_front(self.task(TaskKind::Cell(pending.cell), generation));
+                        let task = self.task(TaskKind::Cell(pending.cell), generation);
+                        self.outbox.push_front(Task { unfinished: pending.unfinished, ..task });
                     }
                 }
                 if last_page {

@@ -46,12 +46,20 @@ pub struct Task {
     /// How urgent.
     #[serde(default)]
     pub lane: Lane,
+    /// Executions of it that never came to an end, as far as its publisher knows: what it must be kept apart for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfinished: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Task {
     /// A task of the present wire version, never attempted.
     pub fn new(scan: ScanId, kind: TaskKind, generation: u64) -> Self {
-        Self { version: WIRE_VERSION, scan, kind, generation, attempt: 0, lane: Lane::Normal }
+        Self { version: WIRE_VERSION, scan, kind, generation, attempt: 0, lane: Lane::Normal, unfinished: 0 }
     }
     /// The account it works on; tasks of one account prefer one worker.
     pub fn account(&self) -> &AccountId {

@@ -10,7 +10,7 @@ import fleet
 import servers
 
 # Enough accounts that a fault finds work under way, small enough that a test takes some twenty seconds.
-WORLD = ("--accounts", "24", "--seed", "7", "--latency-ms", "40", "--limits", "off")
+WORLD = ("--accounts", "18", "--seed", "7", "--latency-ms", "35", "--limits", "off")
 WORKERS = 3
 
 

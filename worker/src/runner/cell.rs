@@ -56,7 +56,7 @@ impl Worker {
         scan: &ScanId,
         cell: &Cell,
         generation: u64,
-        redeliveries: u32,
+        suspect: bool,
         guard: &Guard,
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
@@ -64,7 +64,7 @@ impl Worker {
         if !persist!(self, store.open_denials(scan, Some(&cell.account)))?.is_empty() {
             return Ok(Done::Defer(generation, DENIAL_WAIT));
         }
-        let _ward = if redeliveries > 0 { self.ward(scan, cell).await? } else { Ward::Free };
+        let _ward = if suspect { self.ward(scan, cell).await? } else { Ward::Free };
         if guard.must_hand_in() {
             return Ok(Done::Release);
         }

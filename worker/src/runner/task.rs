@@ -58,7 +58,11 @@ impl Worker {
                 TaskKind::Probe { account } => {
                     self.probe(&task.scan, account, task.generation, task.attempt, guard).await
                 }
-                TaskKind::Cell(cell) => self.cell(&task.scan, cell, task.generation, redeliveries, guard).await,
+                TaskKind::Cell(cell) => {
+                    // Handed out before, or known to have had no end: it may have killed its worker.
+                    let suspect = redeliveries > 0 || task.unfinished > 0;
+                    self.cell(&task.scan, cell, task.generation, suspect, guard).await
+                }
             }
         };
         let ended = AssertUnwindSafe(work).catch_unwind().await;
@@ -67,6 +71,8 @@ impl Worker {
             Ok(Ok(Done::Release)) => Word::Release,
             Ok(Ok(Done::Dead)) => Word::Dead("its workers died of it again and again"),
             Ok(Ok(Done::Defer(generation, delay))) => {
+                // A new generation has come to an end properly, and is no suspect.
+                task.unfinished = if generation == task.generation { task.unfinished } else { 0 };
                 task.generation = generation;
                 Word::Defer(Box::new(task), delay)
             }
