@@ -60,9 +60,11 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         schedule,
     };
     tracing::info!(name, "coordinator.begins");
-    let coordinator = Coordinator::new(parts, options);
+    let coordinator = Arc::new(Coordinator::new(parts, options));
     if let Some(address) = args.listen {
-        let page = Page { registries: vec![coordinator.metrics().registry().clone()], ready: Arc::new(|| Ok(())) };
+        let asked = Arc::clone(&coordinator);
+        let registries = vec![coordinator.metrics().registry().clone()];
+        let page = Page { registries, ready: Arc::new(move || asked.ready()) };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "coordinator.listens");
     }

@@ -1,14 +1,21 @@
 //! `fleetscan doctor`: looks at everything that a scan stands on, and says what to mend.
 
 use crate::{
-    args::DoctorArgs,
+    args::{BrokerArgs, DoctorArgs},
+    backing::{self, Memory},
     failure::{COMPLETE, FAILED, Failure},
+    numbers::{grouped, many},
     out::Out,
 };
 use fleetscan_backends::embedded::{DataLock, EmbeddedStore};
+use fleetscan_proto::TaskQueue as _;
 use fleetscan_worker::{Hub, HubOptions};
+use jiff::Timestamp;
 use serde_json::json;
 use std::{io::Write as _, path::Path};
+
+/// Clocks that are further apart are worth mending, in seconds.
+const CLOCKS_APART: f64 = 30.0;
 
 /// One thing looked at: what was found, or what to mend.
 struct Finding {
@@ -17,11 +24,21 @@ struct Finding {
 }
 
 pub async fn run(args: DoctorArgs) -> Result<u8, Failure> {
-    let findings = [
-        Finding { name: "hub", found: hub().await },
-        Finding { name: "results", found: results(&args.out).await },
-        Finding { name: "data", found: data(&args.data) },
-    ];
+    let mut findings =
+        vec![Finding { name: "hub", found: hub().await }, Finding { name: "results", found: results(&args.out).await }];
+    match &args.store.store {
+        None => findings.push(Finding { name: "data", found: data(&args.store.data) }),
+        Some(_) => findings.push(Finding { name: "store", found: store(&args).await.map_err(said) }),
+    }
+    if let Some(broker) = &args.broker {
+        let broker = BrokerArgs {
+            broker: broker.clone(),
+            broker_password_file: args.broker_password_file.clone(),
+            broker_ca: args.broker_ca.clone(),
+            shards: args.shards,
+        };
+        findings.push(Finding { name: "broker", found: queue(&broker).await.map_err(said) });
+    }
     let well = findings.iter().all(|finding| finding.found.is_ok());
     let mut stdout = std::io::stdout().lock();
     if args.json {
@@ -40,6 +57,47 @@ pub async fn run(args: DoctorArgs) -> Result<u8, Failure> {
         }
     }
     Ok(if well { COMPLETE } else { FAILED })
+}
+
+fn said(failure: Failure) -> String {
+    failure.message().to_owned()
+}
+
+/// The fleet's store: does it answer, what does it know, do our keys open its grants, and do the clocks agree?
+async fn store(args: &DoctorArgs) -> Result<String, Failure> {
+    let memory = Memory::of_fleet(&args.store).await?;
+    let store_time = memory.fleet.now().await?;
+    let apart = Timestamp::now().duration_since(store_time).as_secs_f64().abs();
+    if apart > CLOCKS_APART {
+        return Err(Failure::failed(format!(
+            "this machine's clock and the store's are {apart:.0} s apart: set both by NTP (AWS refuses calls at 300 s)"
+        )));
+    }
+    let some = memory.registry.registered_accounts(None, 64).await?;
+    let sealed = some.iter().find_map(|account| Some((account, account.grant.as_ref()?)));
+    let keys = match sealed {
+        None => "no account is connected yet".to_owned(),
+        Some((account, grant)) => {
+            let keys = backing::keys(&args.key)?;
+            keys.open(&account.id, grant).map_err(Failure::failed)?;
+            format!("key {} opens its grants", keys.sealing_key())
+        }
+    };
+    let workers = memory.fleet.workers().await?.len() as u64;
+    let leads = memory.fleet.leases("coordinator").await?.into_iter().next();
+    let leads = leads.map_or("no coordinator leads".to_owned(), |lease| format!("{} leads", lease.holder));
+    Ok(format!("it answers; {keys}; {leads}; {}", many(workers, "worker")))
+}
+
+async fn queue(args: &BrokerArgs) -> Result<String, Failure> {
+    let queue = backing::queue(args, "fleetscan-doctor").await?;
+    let depth = queue.depth().await.map_err(Failure::failed)?;
+    Ok(format!(
+        "it answers; {} ready, {} put off, {}",
+        many(depth.ready, "task"),
+        grouped(depth.delayed),
+        many(depth.dead, "dead letter")
+    ))
 }
 
 async fn hub() -> Result<String, String> {

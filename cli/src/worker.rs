@@ -46,7 +46,9 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         },
     );
     if let Some(address) = args.listen {
-        let page = Page { registries: vec![worker.metrics().registry().clone()], ready: Arc::new(|| Ok(())) };
+        let asked = Arc::clone(&worker);
+        let page =
+            Page { registries: vec![worker.metrics().registry().clone()], ready: Arc::new(move || asked.ready()) };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "worker.listens");
     }

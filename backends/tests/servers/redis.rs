@@ -13,6 +13,7 @@ pub struct RedisServer {
     folder: TempDir,
     more: Vec<String>,
     process: Child,
+    watcher: Child,
 }
 
 fn free_port() -> u16 {
@@ -26,10 +27,11 @@ impl RedisServer {
         let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
         let more: Vec<String> = more.iter().map(|word| (*word).to_owned()).collect();
         let process = spawn(port, &folder, &more);
-        Self { port, folder, more, process }
+        let watcher = watch(&process);
+        Self { port, folder, more, process, watcher }
     }
 
-    /// The one that tests share which break nothing. It ends when its standard input does: with the tests.
+    /// The one that tests share which break nothing. Its watcher ends it with the tests.
     pub fn shared() -> &'static RedisServer {
         static SHARED: OnceLock<RedisServer> = OnceLock::new();
         SHARED.get_or_init(|| RedisServer::start(&[]))
@@ -46,6 +48,9 @@ impl RedisServer {
 
     pub fn start_again(&mut self) {
         self.process = spawn(self.port, &self.folder, &self.more);
+        let _ = self.watcher.kill();
+        let _ = self.watcher.wait();
+        self.watcher = watch(&self.process);
     }
 
     pub fn freeze(&self) {
@@ -57,9 +62,8 @@ impl RedisServer {
     }
 
     fn signal(&self, which: &str) {
-        // The process is the watching shell's child.
-        let status = Command::new("pkill").args([which, "-f", &format!("redis-server.*:{}", self.port)]).status();
-        assert!(status.expect("pkill runs").success());
+        let status = Command::new("kill").args([which, &self.process.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
     }
 
     /// One command, as words.
@@ -72,7 +76,20 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = self.watcher.kill();
+        let _ = self.watcher.wait();
     }
+}
+
+/// Kills the server when this process ends, however it ends: the pipe that the watcher reads is closed then.
+fn watch(server: &Child) -> Child {
+    Command::new("sh")
+        .args(["-c", &format!("cat; kill -9 {}", server.id())])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell")
 }
 
 fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {

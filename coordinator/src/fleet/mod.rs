@@ -94,6 +94,8 @@ pub struct Coordinator {
     options: FleetOptions,
     state: watch::Sender<CoordinatorState>,
     metrics: Arc<Metrics>,
+    /// When the store last answered.
+    heard: std::sync::Mutex<Option<Instant>>,
 }
 
 const LEAD: &str = "coordinator";
@@ -101,7 +103,13 @@ const LEAD: &str = "coordinator";
 impl Coordinator {
     /// A coordinator that has not begun.
     pub fn new(parts: FleetParts, options: FleetOptions) -> Self {
-        Self { parts, options, state: watch::Sender::default(), metrics: Arc::default() }
+        Self {
+            parts,
+            options,
+            state: watch::Sender::default(),
+            metrics: Arc::default(),
+            heard: std::sync::Mutex::default(),
+        }
     }
 
     /// What it is about; updated at each beat.
@@ -112,6 +120,22 @@ impl Coordinator {
     /// What Prometheus is told.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    /// Whether it leads, or could.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.state.borrow().leads {
+            // A leader whose store is away for longer than its lease leads no more.
+            return Ok(());
+        }
+        match *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(at) if at.elapsed() < self.options.lease => Ok(()),
+            Some(at) => Err(format!("the store has not answered for {} s", at.elapsed().as_secs())),
+            None => Err("the store has not answered yet".to_owned()),
+        }
     }
 
     /// Leads whenever nobody else does, until `stop`.
@@ -128,7 +152,11 @@ impl Coordinator {
                 _ = beats.tick() => {}
             }
             let asked = Instant::now();
-            match self.parts.fleet.take_lease(LEAD, &self.options.name, self.options.lease).await {
+            let answer = self.parts.fleet.take_lease(LEAD, &self.options.name, self.options.lease).await;
+            if answer.is_ok() {
+                *self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+            }
+            match answer {
                 Ok(Some(lease)) => {
                     tracing::info!(token = lease.token, "coordinator.leads");
                     waits = false;

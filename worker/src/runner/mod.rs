@@ -29,6 +29,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -119,6 +120,8 @@ pub struct Worker {
     accounts: Arc<Accounts>,
     stats: Arc<StatsCell>,
     desk: Arc<Desk>,
+    /// When the store last took our word, in a fleet.
+    last_beat: std::sync::Mutex<Option<Instant>>,
     isolation: Isolation,
     /// Cancelled when cells are to hand in what they have.
     draining: CancellationToken,
@@ -190,6 +193,7 @@ impl Worker {
             accounts,
             stats,
             desk,
+            last_beat: std::sync::Mutex::default(),
             isolation: Isolation::new(),
             draining: CancellationToken::new(),
             fatal: CancellationToken::new(),
@@ -205,6 +209,28 @@ impl Worker {
     /// What Prometheus is told.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.caller.metrics)
+    }
+
+    /// Whether it can work now.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.draining.is_cancelled() {
+            return Err("the worker is stopping".to_owned());
+        }
+        if self.parts.fleet.is_none() {
+            return Ok(());
+        }
+        match *self.last_beat.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Some(at) if at.elapsed() < self.config.lease => Ok(()),
+            Some(at) => Err(format!("the store has not answered for {} s", at.elapsed().as_secs())),
+            None => Err("the worker has not joined its fleet yet".to_owned()),
+        }
+    }
+
+    fn beat_went_well(&self) {
+        *self.last_beat.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Works until `stop` is cancelled or the queue is closed, then drains: cells under way hand in what they have,

@@ -75,7 +75,7 @@ impl Member {
                 _ = beats.tick() => {}
             }
             match self.beat().await {
-                Ok(()) => {}
+                Ok(()) => self.worker.beat_went_well(),
                 Err(StoreError::Lost(why)) => {
                     self.worker.give_up(format!("the store has lost its memory: {why}"));
                     return;
