@@ -13,6 +13,22 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="the long fault tests as well")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long; runs with --long only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="long: tests/run --long")
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def fleetscan():
     """The binary under test."""

@@ -118,6 +118,7 @@ def test_a_killed_coordinator_is_replaced(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_broker_that_is_killed_and_comes_back_loses_nothing(team, undisturbed):
     scan = begun(team)
     team.rabbit.restart()
@@ -136,6 +137,7 @@ def test_a_store_that_is_killed_and_comes_back_loses_nothing(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_worker_frozen_beyond_its_lease_does_no_harm(team, undisturbed):
     scan = begun(team)
     team.freeze("worker-0")
@@ -144,6 +146,7 @@ def test_a_worker_frozen_beyond_its_lease_does_no_harm(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("server", ["rabbit", "redis"])
 def test_a_server_that_stands_still_for_a_while_loses_nothing(team, undisturbed, server):
     scan = begun(team)
@@ -153,6 +156,7 @@ def test_a_server_that_stands_still_for_a_while_loses_nothing(team, undisturbed,
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_memory_alarm_of_the_broker_only_delays(team, undisturbed):
     scan = begun(team)
     team.rabbit.control("set_vm_memory_high_watermark", "absolute", "1")
@@ -161,6 +165,7 @@ def test_a_memory_alarm_of_the_broker_only_delays(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_store_without_memory_only_delays(team, undisturbed):
     scan = begun(team)
     team.redis.ask("CONFIG", "SET", "maxmemory", "1")
@@ -169,6 +174,7 @@ def test_a_store_without_memory_only_delays(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_results_that_cannot_be_written_for_a_while_only_delay(team, undisturbed):
     scan = begun(team)
     out = team.folder / "out"
@@ -212,6 +218,7 @@ def test_a_cancelled_scan_stops_within_two_seconds_and_goes_on_when_asked(team, 
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_drained_worker_hands_in_what_it_has(team, undisturbed):
     scan = begun(team)
     assert team.stop("worker-0") == 0
@@ -246,6 +253,7 @@ def test_a_service_that_is_switched_off_is_not_called(team):
     team.run("switch", "on", "lambda")
 
 
+@pytest.mark.long
 def test_a_task_that_kills_its_workers_ends_as_failed_and_the_innocent_complete(team, undisturbed):
     scan = begun(team, 20)
     row = next(c for c in undisturbed[0] if c[2] == "sns" and c[3] == "complete" and c[1] == "ap-southeast-2")
@@ -276,6 +284,7 @@ def test_a_task_that_kills_its_workers_ends_as_failed_and_the_innocent_complete(
     assert team.rabbit.queues()["fleetscan.v1.dead"] >= 1
 
 
+@pytest.mark.long
 def test_what_is_delivered_twice_counts_once(team, undisturbed):
     scan = begun(team)
     # The broker takes back what every worker holds, and hands it out again.
@@ -285,6 +294,7 @@ def test_what_is_delivered_twice_counts_once(team, undisturbed):
     agrees(team, scan, undisturbed)
 
 
+@pytest.mark.long
 def test_a_rolling_restart_of_every_worker_loses_nothing(team, undisturbed):
     scan = begun(team)
     for n in range(WORKERS):
