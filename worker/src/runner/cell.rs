@@ -196,11 +196,13 @@ impl Worker {
             parts: progress.parts,
         };
         let (ended_as, worked) = (line.outcome, line.totals.seconds);
-        let completion = persist!(self, self.parts.store.complete(scan, generation, &line))?;
+        let mut doubted = false;
+        let completion = persist!(self, self.parts.store.complete(scan, generation, &line), doubted)?;
         if completion == Completion::First {
             self.caller.metrics.cell_ended(&service.id, ended_as, worked);
         }
         if completion != Completion::First
+            && !doubted
             && let Some(part) = part
         {
             discard(sink.as_ref(), scan, cell, &part.part).await;
@@ -226,10 +228,11 @@ impl Worker {
         };
         self.count(&execution.service.id, &mut progress, part.as_ref());
         let Execution { scan, cell, generation, sink, .. } = execution;
-        match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &progress))? {
+        let mut doubted = false;
+        match persist!(self, self.parts.store.checkpoint(scan, cell, generation, &progress), doubted)? {
             Some(generation) => Ok(Done::Defer(generation, wait)),
             None => {
-                if let Some(part) = part {
+                if let Some(part) = part.filter(|_| !doubted) {
                     discard(sink.as_ref(), scan, cell, &part.part).await;
                 }
                 Ok(Done::Ack)

@@ -139,13 +139,21 @@ enum TaskError {
 
 /// Repeats a call on the store while the store is away, as long as a result may be held. Repeating is safe: each
 /// method is one atomic change that changes nothing the second time.
+///
+/// `$doubted` is set where an answer may have got lost: what then looks stale may be our own change, and what was
+/// written for it must stay.
 macro_rules! persist {
     ($worker:expr, $call:expr) => {{
+        let mut _doubted = false;
+        $crate::runner::persist!($worker, $call, _doubted)
+    }};
+    ($worker:expr, $call:expr, $doubted:ident) => {{
         let began = tokio::time::Instant::now();
         loop {
             match $call.await {
                 Err(fleetscan_proto::StoreError::Away(why)) if began.elapsed() < $worker.config.store_patience => {
                     tracing::warn!(error = why, "store.away: holding what is to be recorded");
+                    $doubted = true;
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 }
                 Err(fleetscan_proto::StoreError::Lost(why)) => {

@@ -10,7 +10,7 @@ if done then
 end
 if redis.call('HGET', KEYS[2], c .. '|g') ~= ARGV[2] then return 'stale' end
 redis.call('HSET', KEYS[2], c .. '|o', ARGV[4], c .. '|l', ARGV[5])
-redis.call('HDEL', KEYS[2], c .. '|t', c .. '|b', c .. '|k')
+redis.call('HDEL', KEYS[2], c .. '|t', c .. '|b')
 -- A cancelled cell keeps where it stood, to go on from.
 if ARGV[4] ~= 'cancelled' then redis.call('HDEL', KEYS[2], c .. '|p') end
 redis.call('ZREM', KEYS[3], ARGV[3])

@@ -5,7 +5,7 @@ local a, reopened, read = ARGV[1], 0, false
 for i = 2, #ARGV, 5 do
   local c = ARGV[i]
   if redis.call('HGET', KEYS[5], c .. '|o') == 'cancelled' then
-    redis.call('HDEL', KEYS[5], c .. '|o', c .. '|l', c .. '|t', c .. '|b', c .. '|k')
+    redis.call('HDEL', KEYS[5], c .. '|o', c .. '|l', c .. '|t', c .. '|b')
     redis.call('HINCRBY', KEYS[5], c .. '|g', 1)
     redis.call('ZADD', KEYS[6], 0, a .. ' ' .. c)
     redis.call('HINCRBY', KEYS[7], 'outcome:cancelled', -1)
