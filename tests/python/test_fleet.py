@@ -56,11 +56,18 @@ def team(fleetscan, broker, tmp_path):
         team.coordinator()
         for n in range(WORKERS):
             team.worker(f"worker-{n}")
+        servers.until(lambda: settled(team), 30)
         yield team
     finally:
         keep, team.rabbit.end = team.rabbit.end, lambda: None
         team.end()
         broker.end = keep
+
+
+def settled(team):
+    """Every shard has its worker, and every worker its shards."""
+    workers = team.json("workers")
+    return len(workers) == WORKERS and sum(len(w["shards"]) for w in workers) == team.shards and all(w["shards"] for w in workers)
 
 
 def agrees(team, scan, undisturbed):

@@ -19,6 +19,12 @@ use tokio_util::sync::CancellationToken;
 const BACKLOG_BEATS: u64 = 2;
 /// A shard that is given back stops its calls after so long, should its cells not hand in before.
 const CEDE_PATIENCE: Duration = Duration::from_secs(30);
+/// Beats without work after which a worker offers help: less may be the moment between two pages.
+const IDLE_BEATS: u32 = 3;
+/// Tasks that must wait in a shard for its move to be worth the new sessions that it costs.
+const WORTH_MOVING: u64 = 16;
+/// A shard is not handed on for so long after it was taken, lest it goes round among idle workers.
+const SETTLED: Duration = Duration::from_secs(20);
 /// By so much our idea of a lease's end is earlier than the store's.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -28,6 +34,7 @@ struct Leased {
     hold: Arc<Hold>,
     /// Taken over to help; kept until the fleet changes.
     adopted: bool,
+    taken: Instant,
     ceding_since: Option<Instant>,
 }
 
@@ -39,6 +46,8 @@ pub(super) struct Member {
     leased: BTreeMap<u16, Leased>,
     backlog: Vec<u64>,
     wants: Option<u16>,
+    /// Beats in a row in which there was little to do.
+    idle: u32,
     others: Vec<WorkerReport>,
     fellows: BTreeSet<String>,
     chosen: BTreeSet<u16>,
@@ -57,6 +66,7 @@ impl Member {
             leased: BTreeMap::new(),
             backlog: Vec::new(),
             wants: None,
+            idle: 0,
             others: Vec::new(),
             fellows: BTreeSet::new(),
             chosen: BTreeSet::new(),
@@ -196,7 +206,8 @@ impl Member {
         if busy && self.leased.values().filter(|leased| leased.ceding_since.is_none()).count() > 1 {
             let asked = self.others.iter().filter(|other| other.worker != me).flat_map(|other| &other.wants);
             // One at a time: the next beat shows whether more help is needed.
-            wanted.extend(asked.copied().find(|shard| self.leased.contains_key(shard)));
+            let ours = |shard: &u16| self.leased.get(shard).is_some_and(|leased| leased.taken.elapsed() >= SETTLED);
+            wanted.extend(asked.copied().find(ours));
         }
         for (shard, leased) in &mut self.leased {
             let elsewhere = !leased.adopted && preferred.get(shard).is_some_and(|worker| *worker != me.as_str());
@@ -241,7 +252,8 @@ impl Member {
         {
             tracing::info!(shard, "shard.helping");
         }
-        self.wants = self.whom_to_help();
+        self.idle = if self.has_little_to_do() { self.idle.saturating_add(1) } else { 0 };
+        self.wants = if self.idle >= IDLE_BEATS { self.whom_to_help() } else { None };
         Ok(())
     }
 
@@ -256,23 +268,24 @@ impl Member {
         };
         let hold = Arc::new(Hold::until(asked + ttl.saturating_sub(LEASE_MARGIN), lease.token > 1));
         self.worker.desk.hold(shard, Arc::clone(&hold));
-        self.leased.insert(shard, Leased { token: lease.token, hold, adopted, ceding_since: None });
+        self.leased.insert(shard, Leased { token: lease.token, hold, adopted, taken: asked, ceding_since: None });
         Ok(true)
+    }
+
+    fn has_little_to_do(&self) -> bool {
+        let room = u64::from(self.worker.config.cells) / 4;
+        let waiting: u64 = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
+        waiting == 0 && self.worker.desk.len() as u64 <= room
     }
 
     /// A worker that has little to do asks for the fullest shard of the one that has most to do.
     fn whom_to_help(&self) -> Option<u16> {
-        let room = u64::from(self.worker.config.cells) / 4;
-        let waiting: u64 = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
-        if waiting > 0 || self.worker.desk.len() as u64 > room {
-            return None;
-        }
         let fullest = |other: &WorkerReport| other.shards.iter().map(|(shard, n)| (*n, *shard)).max();
         self.others
             .iter()
             .filter(|other| other.worker != self.name() && other.shards.len() > 1)
             .filter_map(|other| Some((other.shards.values().sum::<u64>(), fullest(other)?)))
-            .filter(|(total, (fullest, _))| *fullest > 0 && *total > *fullest)
+            .filter(|(total, (fullest, _))| *fullest >= WORTH_MOVING && *total > *fullest)
             .max()
             .map(|(_, (_, shard))| shard)
     }
