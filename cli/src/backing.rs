@@ -69,13 +69,13 @@ impl Memory {
 
 /// Connects to the fleet's broker, which may be away for a while yet.
 pub async fn queue(args: &BrokerArgs, name: &str) -> Result<RabbitQueue, Failure> {
-    let url = with_password(&args.broker, args.broker_password_file.as_deref(), "--broker")?;
+    let url = with_password(&args.broker, args.terms.broker_password_file.as_deref(), "--broker")?;
     if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
         return Err(Failure::usage("--broker: write amqp://HOST:5672 or amqps://HOST:5671"));
     }
     let options = RabbitOptions {
-        ca_file: args.broker_ca.clone(),
-        shards: args.shards,
+        ca_file: args.terms.broker_ca.clone(),
+        shards: args.terms.shards,
         name: name.to_owned(),
         ..RabbitOptions::new(url)
     };

@@ -31,12 +31,7 @@ pub async fn run(args: DoctorArgs) -> Result<u8, Failure> {
         Some(_) => findings.push(Finding { name: "store", found: store(&args).await.map_err(said) }),
     }
     if let Some(broker) = &args.broker {
-        let broker = BrokerArgs {
-            broker: broker.clone(),
-            broker_password_file: args.broker_password_file.clone(),
-            broker_ca: args.broker_ca.clone(),
-            shards: args.shards,
-        };
+        let broker = BrokerArgs { broker: broker.clone(), terms: args.terms.clone() };
         findings.push(Finding { name: "broker", found: queue(&broker).await.map_err(said) });
     }
     let well = findings.iter().all(|finding| finding.found.is_ok());

@@ -6,7 +6,7 @@ use crate::{
     error::insist,
     scan::{Run, Tick},
 };
-use fleetscan_proto::{Outcome, ProbeFailure, ScanAccountState};
+use fleetscan_proto::{Outcome, ScanAccountState};
 use tokio::time::Instant;
 
 const REASON: &str = "the scan was cancelled by its operator";
@@ -27,15 +27,7 @@ impl Run<'_> {
                 after = page.last().map(|row| row.account.clone());
                 for row in &page {
                     if state == ScanAccountState::Waiting {
-                        let failure = ProbeFailure {
-                            outcome: Outcome::Cancelled,
-                            reason: REASON.to_owned(),
-                            code: None,
-                            request_id: None,
-                            at: self.parts.clock.now(),
-                        };
-                        let probe = || Err(failure.clone());
-                        insist!(self.options, store.record_probe(scan, &row.account, row.generation, probe()))?;
+                        self.end_probe(row, Outcome::Cancelled, REASON).await?;
                     }
                     self.give_up(&row.account, Outcome::Cancelled, REASON).await?;
                 }

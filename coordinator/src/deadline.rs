@@ -1,5 +1,5 @@
 use crate::{ScanError, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{Outcome, ProbeFailure, ScanAccountState};
+use fleetscan_proto::{Outcome, ScanAccountState};
 
 const REASON: &str = "the scan's deadline ran out";
 
@@ -15,15 +15,7 @@ impl Run<'_> {
             tracing::warn!(cells = closed, accounts = waiting.len(), "{REASON}");
         }
         for row in waiting {
-            let failure = ProbeFailure {
-                outcome: Outcome::ThrottledOut,
-                reason: REASON.to_owned(),
-                code: None,
-                request_id: None,
-                at: now,
-            };
-            let probe = || Err(failure.clone());
-            insist!(self.options, store.record_probe(scan, &row.account, row.generation, probe()))?;
+            self.end_probe(&row, Outcome::ThrottledOut, REASON).await?;
         }
         Ok(())
     }

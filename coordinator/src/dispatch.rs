@@ -104,6 +104,16 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A probe that nobody waits for any more: the account's cells will end with this outcome.
+    pub(crate) async fn end_probe(&self, row: &ScanAccount, outcome: Outcome, reason: &str) -> Result<(), ScanError> {
+        let at = self.parts.clock.now();
+        let failure = ProbeFailure { outcome, reason: reason.to_owned(), code: None, request_id: None, at };
+        let probe = || Err(failure.clone());
+        let (store, scan) = (&self.parts.store, &self.spec.id);
+        insist!(self.options, store.record_probe(scan, &row.account, row.generation, probe()))?;
+        Ok(())
+    }
+
     /// The account did not let us in: each of the cells that it would have had ends with this outcome.
     pub(crate) async fn give_up(
         &mut self,

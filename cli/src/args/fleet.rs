@@ -29,6 +29,13 @@ pub struct BrokerArgs {
     /// never as a flag
     #[arg(long, env = "FLEETSCAN_BROKER", value_name = "URL", hide_env_values = true)]
     pub broker: String,
+    #[command(flatten)]
+    pub terms: BrokerTerms,
+}
+
+/// How the broker is talked to.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct BrokerTerms {
     /// File with the broker's password
     #[arg(long, env = "FLEETSCAN_BROKER_PASSWORD_FILE", value_name = "FILE")]
     pub broker_password_file: Option<PathBuf>,

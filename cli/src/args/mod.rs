@@ -269,15 +269,8 @@ pub struct DoctorArgs {
     /// RabbitMQ of the fleet, amqp[s]://user@host:5672/vhost
     #[arg(long, env = "FLEETSCAN_BROKER", value_name = "URL", hide_env_values = true)]
     pub broker: Option<String>,
-    /// File with the broker's password
-    #[arg(long, env = "FLEETSCAN_BROKER_PASSWORD_FILE", value_name = "FILE")]
-    pub broker_password_file: Option<PathBuf>,
-    /// Certificates (PEM) that vouch for a broker with amqps://
-    #[arg(long, env = "FLEETSCAN_BROKER_CA", value_name = "FILE")]
-    pub broker_ca: Option<PathBuf>,
-    /// Queues that accounts are spread over
-    #[arg(long, env = "FLEETSCAN_SHARDS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub shards: u16,
+    #[command(flatten)]
+    pub terms: BrokerTerms,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
