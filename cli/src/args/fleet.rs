@@ -9,16 +9,16 @@ use std::path::PathBuf;
 pub struct StoreArgs {
     /// Redis of the fleet, redis[s]://host:6379/0; without it, the file in --data. A password comes in the environment
     /// or from a file, never as a flag
-    #[arg(long, env = "FLEETSCAN_STORE", value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<String>,
     /// File with the store's password
-    #[arg(long, env = "FLEETSCAN_STORE_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE_PASSWORD_FILE", value_name = "FILE")]
     pub store_password_file: Option<PathBuf>,
     /// Certificates (PEM) that vouch for a store with rediss://
-    #[arg(long, env = "FLEETSCAN_STORE_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE_CA", value_name = "FILE")]
     pub store_ca: Option<PathBuf>,
     /// Where scans and the status of accounts are remembered on one machine
-    #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
+    #[arg(long, global = true, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
     pub data: PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub struct BrokerTerms {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct KeyArgs {
     /// File with the key that seals grants: 32 bytes, base64; further lines are older keys. Or FLEETSCAN_KEY
-    #[arg(long, env = "FLEETSCAN_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 }
 
