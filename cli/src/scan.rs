@@ -57,7 +57,9 @@ pub fn worker_config(concurrency: Option<usize>, share: f64, services: &[String]
     let catalogue = Catalogue::built_in();
     let all = || catalogue.scanned().map(|service| service.id.clone()).collect();
     let services: Vec<String> = if services.is_empty() { all() } else { services.to_vec() };
-    let session_policy = Some(policy::session_policy(catalogue, &services).map_err(Failure::failed)?);
+    let read = catalogue.narrowed(|service, operation| services.contains(&service.id) || operation.probe);
+    let read = read.map_err(Failure::failed)?;
+    let session_policy = Some(policy::session_policy(&read).map_err(Failure::failed)?);
     let usual = WorkerConfig::default();
     Ok(WorkerConfig {
         name: format!("local-{}", std::process::id()),
@@ -147,8 +149,13 @@ fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
 }
 
 pub fn read_text(path: &Path) -> Result<String, String> {
+    read_named("accounts", path)
+}
+
+/// Reads a file that is called the `what` file in mistakes.
+pub fn read_named(what: &str, path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no accounts file {}", path.display()),
+        std::io::ErrorKind::NotFound => format!("there is no {what} file {}", path.display()),
         std::io::ErrorKind::InvalidData => format!("{} is not a text file", path.display()),
         _ => format!("{} cannot be read: {error}", path.display()),
     })

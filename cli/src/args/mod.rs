@@ -183,6 +183,45 @@ pub enum CatalogueCommand {
         /// TOML files, one a service
         files: Vec<PathBuf>,
     },
+    /// The CloudFormation template of the role that grants a profile
+    Template {
+        /// `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// For a StackSet, which may go to several regions and makes the role in one
+        #[arg(long)]
+        stackset: bool,
+    },
+    /// IAM policies as JSON
+    Policy {
+        /// `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// Which one
+        #[arg(long, value_enum, default_value = "role")]
+        of: PolicyArg,
+        /// With `--of hub`: the roles that it may assume
+        #[arg(long, default_value = fleetscan_worker::policy::ROLE_NAME, value_name = "NAME")]
+        role_name: String,
+    },
+    /// Write every template, policy and generated page into a copy of this repository
+    Write {
+        /// Its root
+        root: PathBuf,
+    },
+}
+
+/// The policies that are made of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// The role's: every action by name; several documents where one is too small
+    Role,
+    /// What a session is narrowed to
+    Session,
+    /// The most that the role can do, whatever is attached to it
+    Boundary,
+    /// The hub's own: to assume roles of one name
+    Hub,
 }
 
 #[derive(Debug, ClapArgs)]
