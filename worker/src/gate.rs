@@ -109,6 +109,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_catalogue_has_may_be_called() {
+        let catalogue = Catalogue::built_in();
+        for service in catalogue.services() {
+            for operation in service.operations.iter().filter(|operation| operation.action != "sts:AssumeRole") {
+                assert!(may_read(service, operation), "{}:{}", service.id, operation.name);
+            }
+        }
+    }
+
+    #[test]
     fn a_doctored_catalogue_opens_nothing() {
         for (service, operation) in [
             ("secretsmanager", "GetSecretValue"),

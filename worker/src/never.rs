@@ -42,8 +42,9 @@ pub const NEVER: &[&str] = &[
     "codecommit:GetFile",
 ];
 
-/// Operations that would match the list by their name, and whose IAM action is another one.
-const NAMESAKES: &[&str] = &["s3:GetObjectLockConfiguration"];
+/// Operations that would match the list by their name, and whose IAM action is another one: S3's own names for what IAM
+/// calls s3:ListBucket are those of [`ALIASES`].
+const NAMESAKES: &[&str] = &["s3:GetObjectLockConfiguration", "s3:ListBucket*"];
 
 /// Names of operations that the list means, and that IAM knows by another name or under another service's.
 const ALIASES: &[&str] = &[
@@ -69,7 +70,7 @@ pub fn forbids_operation(service: &str, operation: &str) -> bool {
         Some(("*", of_any)) => of_any == operation,
         _ => **alias == name,
     };
-    ALIASES.iter().any(alias) || (forbids_action(&name) && !NAMESAKES.contains(&name.as_str()))
+    ALIASES.iter().any(alias) || (forbids_action(&name) && !NAMESAKES.iter().any(|pattern| matches(pattern, &name)))
 }
 
 /// IAM compares actions without case.
@@ -93,6 +94,6 @@ mod tests {
             assert!(!forbids_action(action), "{action}");
         }
         assert!(forbids_operation("s3", "ListObjectsV2") && forbids_operation("anything", "GetAuthorizationToken"));
-        assert!(!forbids_operation("s3", "GetObjectLockConfiguration"));
+        assert!(!forbids_operation("s3", "GetObjectLockConfiguration") && !forbids_operation("s3", "ListBuckets"));
     }
 }

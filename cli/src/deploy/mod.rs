@@ -19,7 +19,7 @@ use std::{
 pub use template::{Variant, template};
 
 /// Where the files are, within the repository.
-const FOLDER: &str = "deploy/aws";
+pub const FOLDER: &str = "deploy/aws";
 /// The customer's page, of which a part is generated.
 const PAGE: &str = "docs/permissions.md";
 
