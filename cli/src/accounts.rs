@@ -2,6 +2,7 @@
 //! printed, but for a new one that was asked for.
 
 mod listing;
+mod offer;
 
 use crate::{
     args::{AccountsArgs, AccountsCommand, StateArg},
@@ -10,14 +11,14 @@ use crate::{
     failure::{COMPLETE, Failure},
     numbers::many,
     out::Out,
-    scan::PROFILE,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{AccountsFile, Connected, ConnectionError, Connections, Judged, RegistryCopy, history};
 use fleetscan_proto::{
-    Account, AccountId, AccountState, Grant, Secret, SystemClock, catalogue::Catalogue, check_external_id,
-    parse_role_arn,
+    Account, AccountId, AccountState, DEFAULT_PROFILE, Grant, Secret, SystemClock, catalogue::Catalogue,
+    check_external_id, parse_role_arn,
 };
+use offer::Offer;
 use serde_json::json;
 use std::{
     io::{BufRead as _, Write as _},
@@ -37,7 +38,12 @@ impl From<ConnectionError> for Failure {
 pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> {
     let json = args.json;
     match &args.command {
-        AccountsCommand::NewExternalId => return new_external_id(json),
+        AccountsCommand::NewExternalId { hub_principal, profile, template_url, region } => {
+            let profile = crate::profile::named(profile)?;
+            let offer = Offer::new(profile, hub_principal.clone(), template_url.clone(), region.clone());
+            offer.tell(json)?;
+            return Ok(COMPLETE);
+        }
         AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions } => {
             let account = Account {
                 id: account_id(id)?,
@@ -145,7 +151,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 }
             }
         }
-        AccountsCommand::NewExternalId
+        AccountsCommand::NewExternalId { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
         | AccountsCommand::Restore { .. } => {}
@@ -168,7 +174,7 @@ async fn connect(args: &AccountsArgs, accounts: Vec<Account>) -> Result<u8, Fail
     let catalogue = Catalogue::built_in().digest();
     let (mut added, mut updated, mut unchanged) = (0_u64, 0_u64, 0_u64);
     for account in &accounts {
-        match desk.connect(&keys, account, PROFILE, catalogue).await? {
+        match desk.connect(&keys, account, DEFAULT_PROFILE, catalogue).await? {
             Connected::Added | Connected::Reconnected => added += 1,
             Connected::Updated => updated += 1,
             Connected::Unchanged => unchanged += 1,
@@ -222,20 +228,6 @@ async fn restore(args: &AccountsArgs, file: &Path) -> Result<u8, Failure> {
         &text,
         json!({ "restored": written, "in_copy": copy.accounts.len() }),
     )?;
-    Ok(COMPLETE)
-}
-
-/// 40 characters of 64 that STS takes: some 240 bits.
-fn new_external_id(json: bool) -> Result<u8, Failure> {
-    const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bytes: [u8; 40] = rand::random();
-    let id: String = bytes.iter().map(|byte| char::from(CHARACTERS[usize::from(byte & 63)])).collect();
-    let mut stdout = std::io::stdout().lock();
-    if json {
-        writeln!(stdout, "{}", json!({ "external_id": id }))?;
-    } else {
-        writeln!(stdout, "{id}")?;
-    }
     Ok(COMPLETE)
 }
 

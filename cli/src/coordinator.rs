@@ -7,14 +7,13 @@ use crate::{
     listen::{self, Page},
     machine::HubIdentity,
     out::Out,
-    scan::PROFILE,
     signals,
 };
 use fleetscan_coordinator::{
     ScanOptions,
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
 };
-use fleetscan_proto::{SystemClock, catalogue::Catalogue};
+use fleetscan_proto::{DEFAULT_PROFILE, SystemClock, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +28,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hours => Some(ScheduleOptions {
             every: Duration::from_secs(hours * 3_600),
             out: Out::open(&args.out)?.name,
-            profile: PROFILE.to_owned(),
+            profile: DEFAULT_PROFILE.to_owned(),
         }),
     };
     let scan = ScanOptions {

@@ -26,6 +26,8 @@ pub struct Machine {
     pub hub: Arc<Hub>,
     pub out: Out,
     pub data: PathBuf,
+    /// What is read: a profile's part of the catalogue.
+    pub catalogue: Arc<Catalogue>,
     pub worker: WorkerConfig,
     pub terminal: Terminal,
 }
@@ -59,7 +61,7 @@ impl Machine {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&self.data).map_err(Failure::failed)?);
         let queue: Arc<dyn TaskQueue> = Arc::new(EmbeddedQueue::new(QUEUE_BOUND));
         let accounts = Arc::new(Registry::new(accounts));
-        let catalogue = Arc::new(Catalogue::built_in().clone());
+        let catalogue = Arc::clone(&self.catalogue);
         let clock = Arc::new(SystemClock);
         let worker = Worker::new(
             self.worker.clone(),

@@ -8,7 +8,6 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     numbers::{grouped, many},
     out::Out,
-    scan::PROFILE,
     signals,
     terminal::Terminal,
 };
@@ -17,8 +16,8 @@ use fleetscan_coordinator::{
     fleet::{Resumed, StartRequest, resume, start},
 };
 use fleetscan_proto::{
-    AccountId, Clock as _, Lane, Outcome, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState, SystemClock,
-    catalogue::Catalogue,
+    AccountId, Clock as _, DEFAULT_PROFILE, Lane, Outcome, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState,
+    SystemClock, catalogue::Catalogue,
 };
 use fleetscan_worker::Stats;
 use serde_json::{Value, json};
@@ -38,7 +37,7 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
                 regions,
                 services: known_services(services)?,
                 out: Out::open(&out)?.name,
-                profile: PROFILE.to_owned(),
+                profile: DEFAULT_PROFILE.to_owned(),
                 lane: Lane::Normal,
                 deadline: deadline_minutes.map(|minutes| Duration::from_secs(minutes * 60)),
                 scheduled: false,

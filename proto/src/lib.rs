@@ -4,7 +4,7 @@
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
 //! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
 //! * results: the trait [`Sink`]
-//! * the [`catalogue`]: which AWS operations may be called, and how
+//! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
 //!
 //! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
 
@@ -15,6 +15,7 @@ mod grant;
 mod ids;
 mod ledger;
 mod outcome;
+mod profile;
 mod queue;
 mod record;
 pub mod redact;
@@ -30,6 +31,7 @@ pub use grant::{Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, 
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
 pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
 pub use outcome::{Denial, DeniedBy, Outcome};
+pub use profile::{DEFAULT_PROFILE, Profile, ProfileError};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};

@@ -2,7 +2,7 @@
 //!
 //! * [`hub`]: the principal that fleetscan runs as
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
-//! * [`gate`]: what may be called at all
+//! * [`gate`]: what may be called at all; [`never`]: what is not, whatever else says so; [`policy`]: both for IAM
 //! * [`guard`]: whether work may go on
 //! * [`limiter`]: how fast
 //! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
@@ -23,6 +23,7 @@ pub mod http;
 pub mod hub;
 pub mod limiter;
 pub mod metrics;
+pub mod never;
 pub mod policy;
 pub mod probe;
 pub mod retry;

@@ -231,8 +231,21 @@ pub enum AccountsCommand {
     },
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
-    /// Make an ExternalId for a customer
-    NewExternalId,
+    /// Make an ExternalId for a customer, and what the customer needs to deploy the role with it
+    NewExternalId {
+        /// ARN of the AWS principal that fleetscan runs as, which the role will trust
+        #[arg(long, env = "FLEETSCAN_HUB_PRINCIPAL", value_name = "ARN", value_parser = super::principal)]
+        hub_principal: Option<String>,
+        /// What the customer is to grant
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// Where you published the profile's template, in S3: makes a link into the customer's console
+        #[arg(long, env = "FLEETSCAN_TEMPLATE_URL", value_name = "URL", value_parser = super::template_url)]
+        template_url: Option<String>,
+        /// The region of the stack; the role holds in all
+        #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+        region: String,
+    },
     /// Write a copy of the registry; grants stay sealed
     Export {
         /// Grants stay sealed: the only way there is

@@ -1,4 +1,4 @@
-use super::{Binding, FieldPath, Template};
+use super::{Binding, Category, FieldPath, Template};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -217,6 +217,8 @@ pub struct Operation {
     pub fallback_for: Option<usize>,
     /// Not called unless a profile asks for it: why.
     pub opt_in: Option<String>,
+    /// Called by the probe or the sessions, never for a cell.
+    pub probe: bool,
     /// Called in the region that the parent's item (or an earlier sibling's answer merged into it) has here.
     pub in_region: Option<FieldPath>,
     /// Error codes, beside the usual ones, that mean "no permission".
@@ -254,6 +256,8 @@ pub struct Service {
     pub id: String,
     /// Name for people, `AWS Lambda`.
     pub title: String,
+    /// What it is to a customer.
+    pub category: Category,
     /// Wire protocol.
     pub protocol: Protocol,
     /// Cells.
