@@ -26,6 +26,10 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 struct Running {
     task: JoinHandle<Result<ScanEnd, ScanError>>,
     progress: watch::Receiver<Progress>,
+    /// As it was last shown.
+    shown: Option<Progress>,
+    /// An operator had it cancelled.
+    cancelled: bool,
 }
 
 /// The coordinator that leads, for as long as it does.
@@ -199,7 +203,7 @@ impl<'a> Leader<'a> {
         let stop = self.lead_ends.clone();
         tracing::info!(scan = %id, accounts = row.spec.accounts, "scan.runs");
         let task = tokio::spawn(async move { runner.run(&opened, stop).await });
-        self.running.insert(id.clone(), Running { task, progress });
+        self.running.insert(id.clone(), Running { task, progress, shown: None, cancelled: false });
     }
 
     /// Scans that came to an end, or could not go on.
@@ -208,9 +212,11 @@ impl<'a> Leader<'a> {
             self.running.iter().filter(|(_, scan)| scan.task.is_finished()).map(|(id, _)| id.clone()).collect();
         for id in ended {
             let Some(scan) = self.running.remove(&id) else { continue };
+            self.metrics.went_on(scan.shown.as_ref(), &scan.progress.borrow());
             match scan.task.await {
                 Ok(Ok(ScanEnd::Finished(manifest))) => {
                     tracing::info!(scan = %id, complete = manifest.complete, "scan.ended");
+                    self.metrics.scan_ended(manifest.complete, scan.cancelled);
                 }
                 Ok(Ok(ScanEnd::Interrupted)) => tracing::info!(scan = %id, "scan.ended_elsewhere"),
                 Ok(Err(ScanError::Store(error @ StoreError::Lost(_)))) => return Err(error),
@@ -228,8 +234,14 @@ impl<'a> Leader<'a> {
     }
 
     async fn show(&mut self, rows: &[ScanRow]) -> Result<(), StoreError> {
-        let scans: BTreeMap<ScanId, Progress> =
-            self.running.iter().map(|(id, scan)| (id.clone(), scan.progress.borrow().clone())).collect();
+        let mut scans: BTreeMap<ScanId, Progress> = BTreeMap::new();
+        for (id, scan) in &mut self.running {
+            let now = scan.progress.borrow().clone();
+            self.metrics.went_on(scan.shown.as_ref(), &now);
+            scan.shown = Some(now.clone());
+            scan.cancelled |= rows.iter().any(|row| row.spec.id == *id && row.state == ScanState::Cancelling);
+            scans.insert(id.clone(), now);
+        }
         let started = rows.iter().map(|row| (row.spec.id.clone(), row.spec.started_at)).collect();
         let state = CoordinatorState { leads: true, scans, started };
         self.metrics.refresh(self.parts, &state).await?;
@@ -241,7 +253,8 @@ impl<'a> Leader<'a> {
                 store: Arc::clone(&self.parts.store),
                 clock: Arc::clone(&self.parts.clock),
             };
-            self.metrics.tell_accounts(&desk.list().await?, self.parts.clock.now());
+            let every = self.options.schedule.as_ref().map(|schedule| schedule.every);
+            self.metrics.tell_accounts(&desk.list().await?, self.parts.clock.now(), every);
         }
         Ok(())
     }
