@@ -8,12 +8,13 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     signals,
+    vitals::Vitals,
 };
 use fleetscan_coordinator::{
     ScanOptions,
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
 };
-use fleetscan_proto::{DEFAULT_PROFILE, SystemClock, catalogue::Catalogue};
+use fleetscan_proto::{DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
 use std::{sync::Arc, time::Duration};
 
@@ -33,17 +34,21 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     };
     let scan = ScanOptions {
         window: args.window as usize,
+        // Over the network a batch is one wait for confirms, and long ones cost less.
+        publish_batch: 2_048,
         stuck_after: Duration::from_secs(args.stuck_after_seconds),
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
         ..ScanOptions::default()
     };
+    let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
+    let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
     let parts = FleetParts {
-        queue: Arc::new(queue),
+        queue,
         store: memory.store,
         fleet: memory.fleet,
         registry: memory.registry,
-        hub: Arc::new(HubIdentity(Arc::new(hub))),
+        hub: Arc::new(HubIdentity(hub)),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
         open_sink: Arc::new(fleetscan_worker::sink::open),
@@ -57,13 +62,14 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         slice: WorkerConfig::default().slice,
         share: args.share,
         schedule,
+        registry_out: Some(Out::open(&args.out)?.name),
     };
     tracing::info!(name, "coordinator.begins");
     let coordinator = Arc::new(Coordinator::new(parts, options));
     if let Some(address) = args.listen {
         let asked = Arc::clone(&coordinator);
-        let registries = vec![coordinator.metrics().registry().clone()];
-        let page = Page { registries, ready: Arc::new(move || asked.ready()) };
+        let registries = vec![coordinator.metrics().registry().clone(), vitals.registry().clone()];
+        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())) };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "coordinator.listens");
     }

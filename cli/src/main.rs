@@ -29,6 +29,7 @@ mod summary;
 mod switch;
 mod terminal;
 mod verdict;
+mod vitals;
 mod worker;
 mod workers;
 

@@ -158,8 +158,7 @@ fn progress(row: &ScanRow, counts: ScanCounts, over: bool) -> Progress {
         expected_cells: counts.cells + each * row.spec.accounts.saturating_sub(planned),
         accounts: row.spec.accounts,
         counts,
-        suspects: 0,
-        breaker_open: false,
+        ..Progress::default()
     }
 }
 

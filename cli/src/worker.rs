@@ -6,9 +6,10 @@ use crate::{
     failure::{COMPLETE, Failure},
     listen::{self, Page},
     profile, scan, signals,
+    vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
-use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, catalogue::Catalogue};
+use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         identity = hub.identity() => identity.map_err(Failure::failed)?,
         () = stop.cancelled() => return Ok(COMPLETE),
     };
-    let queue = backing::queue(&args.broker, &name).await?;
+    let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
+    let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
     let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
     let config = WorkerConfig {
         name: name.clone(),
@@ -36,7 +38,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let worker = Worker::new(
         config,
         WorkerParts {
-            queue: Arc::new(queue),
+            queue,
             store: memory.store.clone(),
             sinks: Arc::new(Sinks::by_scan(memory.store)),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
@@ -48,8 +50,8 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     );
     if let Some(address) = args.listen {
         let asked = Arc::clone(&worker);
-        let page =
-            Page { registries: vec![worker.metrics().registry().clone()], ready: Arc::new(move || asked.ready()) };
+        let registries = vec![worker.metrics().registry().clone(), vitals.registry().clone()];
+        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())) };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "worker.listens");
     }

@@ -1,4 +1,5 @@
 use fleetscan_proto::ScanCounts;
+use std::time::Duration;
 
 /// What a scan is busy with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub struct Progress {
     pub suspects: u64,
     /// So many were denied at once that none of them is marked revoked.
     pub breaker_open: bool,
+    /// Accounts that this run marked revoked.
+    pub revocations: u64,
+    /// For how long the cell without progress has stood still that did so the longest, as of the last round of
+    /// reconciling; `None`: there is none.
+    pub stood_still: Option<Duration>,
 }
 
 impl Progress {

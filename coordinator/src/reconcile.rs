@@ -16,14 +16,21 @@ const ROUNDS_OF_TRUST: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Reconciler {
     last: Instant,
-    /// Generation and attempts of each pending cell.
-    seen: HashMap<Cell, (u64, u32)>,
+    /// Generation and attempts of each pending cell, and since when they are so.
+    seen: HashMap<Cell, (u64, u32, Instant)>,
+    /// Since when the cell stands still that has done so the longest.
+    oldest: Option<Instant>,
     trusted: u32,
 }
 
 impl Reconciler {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { last: now, seen: HashMap::new(), trusted: 0 }
+        Self { last: now, seen: HashMap::new(), oldest: None, trusted: 0 }
+    }
+
+    /// For how long the cell has stood still that has done so the longest.
+    pub(crate) fn stood_still(&self) -> Option<Duration> {
+        self.oldest.map(|since| since.elapsed())
     }
 }
 
@@ -41,7 +48,8 @@ impl Run<'_> {
         let trust = all_held && self.reconciler.trusted < ROUNDS_OF_TRUST;
         let alive = self.workers_alive().await?;
         let before = std::mem::take(&mut self.reconciler.seen);
-        let (mut after, mut again) = (None, 0_u64);
+        let (mut after, mut again, now) = (None, 0_u64, Instant::now());
+        let mut oldest = None;
         loop {
             let store = &self.parts.store;
             let page = insist!(self.options, store.pending_cells(&self.spec.id, None, after.as_ref(), PAGE))?;
@@ -49,7 +57,8 @@ impl Run<'_> {
             after = page.last().map(|pending| pending.cell.clone());
             for pending in page {
                 let mut generation = pending.generation;
-                let stood_still = before.get(&pending.cell) == Some(&(generation, pending.attempts));
+                let stands = before.get(&pending.cell).filter(|(g, a, _)| (*g, *a) == (generation, pending.attempts));
+                let (stood_still, since) = (stands.is_some(), stands.map_or(now, |(_, _, since)| *since));
                 let in_work = pending.begun.as_ref().is_some_and(|begun| self.is_at_work(begun, &alive));
                 if !trust && stood_still && !in_work {
                     let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, generation))?;
@@ -59,12 +68,15 @@ impl Run<'_> {
                     self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
                     again += 1;
                 }
-                self.reconciler.seen.insert(pending.cell, (generation, pending.attempts));
+                // Publishing it again is no progress of its own.
+                oldest = oldest.min(Some(since)).or(Some(since));
+                self.reconciler.seen.insert(pending.cell, (generation, pending.attempts, since));
             }
             if last_page {
                 break;
             }
         }
+        self.reconciler.oldest = oldest;
         if again > 0 {
             tracing::warn!(cells = again, "cells made no progress: published again");
         }

@@ -317,6 +317,8 @@ impl<'a> Run<'a> {
             expected_cells: self.counts.cells + self.cells_of_an_account() as u64 * unplanned,
             suspects: self.suspects.len() as u64,
             breaker_open: self.suspects.breaker_open(),
+            revocations: self.suspects.revocations(),
+            stood_still: self.reconciler.stood_still(),
         });
     }
 

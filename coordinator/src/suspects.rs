@@ -44,9 +44,14 @@ pub(crate) struct Suspects {
     decided: BTreeMap<AccountId, (Timestamp, String)>,
     hub: Option<(Instant, bool)>,
     breaker_open: bool,
+    /// Accounts that were marked revoked.
+    revocations: u64,
 }
 
 impl Suspects {
+    pub(crate) fn revocations(&self) -> u64 {
+        self.revocations
+    }
     pub(crate) fn len(&self) -> usize {
         self.suspects.len()
     }
@@ -203,6 +208,7 @@ impl Run<'_> {
         if known == Known::Worked {
             let status = revoked(suspect, now);
             insist!(self.options, self.parts.store.set_account_status(&status))?;
+            self.suspects.revocations += 1;
             let code = &suspect.denial.code;
             tracing::warn!(%account, %code, "AssumeRole is denied and confirmed: marked revoked");
         }

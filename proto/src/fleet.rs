@@ -36,6 +36,18 @@ pub struct WorkerReport {
     pub in_work: u64,
     /// Calls to AWS since it began.
     pub calls: u64,
+    /// Of these, throttled.
+    #[serde(default)]
+    pub throttled: u64,
+    /// Records written since it began.
+    #[serde(default)]
+    pub records: u64,
+    /// Calls under way.
+    #[serde(default)]
+    pub calls_in_flight: u64,
+    /// Milliseconds that calls waited for their buckets since it began, summed.
+    #[serde(default)]
+    pub waited_ms: u64,
     /// Shards that it has leased, and the tasks that wait in each.
     pub shards: BTreeMap<u16, u64>,
     /// Shards of others that it would take over, because it has nothing to do.

@@ -97,7 +97,7 @@ class Redis(Server):
 
 
 class Rabbit(Server):
-    def __init__(self, folder, *settings):
+    def __init__(self, folder, *settings, plugins=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port, self.dist, self.epmd = free_port(), free_port(), free_port()
@@ -121,7 +121,7 @@ class Rabbit(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "no-such-file"),
         }
-        (self.folder / "plugins").write_text("[].\n")
+        (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in ("vm_memory_high_watermark.relative = 0.6", "disk_free_limit.absolute = 50MB", *settings)))
         self.start()
 

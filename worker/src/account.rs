@@ -76,6 +76,15 @@ impl Accounts {
         });
     }
 
+    /// Shows the present factor of every bucket in memory, with its service.
+    pub(crate) fn each_factor(&self, show: &mut dyn FnMut(&str, f64)) {
+        let mut contexts: Vec<Arc<AccountContext>> = Vec::new();
+        for accounts in [&self.open, &self.rested] {
+            contexts.extend(accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        }
+        contexts.iter().for_each(|context| context.buckets.each_factor(show));
+    }
+
     fn existing(&self, account: &AccountId) -> Option<Arc<AccountContext>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if !open.contains_key(account) {

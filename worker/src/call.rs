@@ -29,6 +29,9 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
+/// How long a task is put off whose calls AWS throttled again and again.
+const THROTTLED_WAIT: Duration = Duration::from_secs(15);
+
 /// Why a call has no answer that could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
@@ -311,8 +314,10 @@ impl Caller {
                 if !Budget::take(&call.budget.throttles_left) {
                     Next::Give(CallError::ThrottledOut)
                 } else if trials.throttles > self.policy.throttles_in_a_row && call.budget.deferrable {
-                    Next::Give(CallError::Defer(Duration::from_secs(15)))
+                    self.metrics.stood_back(call.service, THROTTLED_WAIT);
+                    Next::Give(CallError::Defer(THROTTLED_WAIT))
                 } else {
+                    self.metrics.stood_back(call.service, wait);
                     Next::Again(wait)
                 }
             }

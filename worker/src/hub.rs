@@ -148,16 +148,21 @@ impl Hub {
     /// Who we are: STS's GetCallerIdentity, which needs no permission.
     pub async fn identity(&self) -> Result<Identity, HubError> {
         if let Err(error) = self.provider.provide_credentials().await {
-            use aws_credential_types::provider::error::CredentialsError as E;
-            return Err(match error {
-                E::CredentialsNotLoaded(_) => HubError::NoCredentials,
-                other => HubError::Rejected(sentence(&other)),
-            });
+            return Err(no_credentials(&error));
         }
         match self.sts.get_caller_identity().send().await {
             Ok(who) => Ok(Identity { account: who.account.unwrap_or_default(), arn: who.arn.unwrap_or_default() }),
             Err(error) => Err(self.hub_error(&error)),
         }
+    }
+
+    /// When the hub's credentials end, asked of where they come from; `None`: they say nothing of an end.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub async fn credentials_end(&self) -> Result<Option<jiff::Timestamp>, HubError> {
+        let credentials = self.provider.provide_credentials().await.map_err(|error| no_credentials(&error))?;
+        Ok(credentials.expiry().and_then(|at| jiff::Timestamp::try_from(at).ok()))
     }
 
     fn hub_error<E: ProvideErrorMetadata, R>(&self, error: &SdkError<E, R>) -> HubError {
@@ -201,6 +206,14 @@ impl Hub {
             }),
             Err(error) => Err(assume_failure(&error)),
         }
+    }
+}
+
+fn no_credentials(error: &aws_credential_types::provider::error::CredentialsError) -> HubError {
+    use aws_credential_types::provider::error::CredentialsError as E;
+    match error {
+        E::CredentialsNotLoaded(_) => HubError::NoCredentials,
+        other => HubError::Rejected(sentence(other)),
     }
 }
 

@@ -159,6 +159,11 @@ impl Bucket {
         ((state.factor - 1.0).abs() > f64::EPSILON || state.ever_throttled).then_some(state.factor)
     }
 
+    /// What is left of the rate, whether it was learned or assumed.
+    pub fn factor(&self) -> f64 {
+        self.lock().factor
+    }
+
     /// Calls a second at present.
     pub fn rate(&self) -> f64 {
         self.rate * self.lock().factor
@@ -245,6 +250,12 @@ impl AccountBuckets {
             }
             Arc::new(bucket)
         }))
+    }
+
+    /// Shows each bucket's present factor, with its service.
+    pub(crate) fn each_factor(&self, show: &mut dyn FnMut(&str, f64)) {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.iter().for_each(|(key, bucket)| show(&key.service, bucket.factor()));
     }
 
     /// Forgets a finished cell's buckets and answers what they learned.

@@ -1,109 +1,182 @@
 //! What a worker tells Prometheus. Labels come from the catalogue and from enumerations: none is unbounded.
 
-use crate::classify::Class;
-use fleetscan_proto::Outcome;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-};
-use std::time::Duration;
+mod limiters;
+
+use crate::{account::Accounts, classify::Class};
+use fleetscan_proto::{Outcome, catalogue::Catalogue};
+use fleetscan_telemetry::{Counters, Histograms, Label, Registrar, Seconds};
+use limiters::LimiterFactors;
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use std::{sync::Arc, time::Duration};
 
 /// Seconds of a call: from a near region's to a throttled API's.
 const CALL_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Seconds of a wait for a permit, or of a task.
 const LONG_BUCKETS: &[f64] = &[0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// How a call can end: `ok`, what stands between us and AWS, and [`result_of`] every class.
+const RESULTS: [&str; 12] = [
+    "ok",
+    "transport",
+    "throttled",
+    "denied",
+    "denied_by_scp",
+    "absent",
+    "region_disabled",
+    "session_expired",
+    "session_invalid",
+    "bad_token",
+    "transient",
+    "permanent",
+];
+/// How an AssumeRole can end.
+const ASSUMED: [&str; 7] = ["ok", "our_fault", "denied", "hub_expired", "permanent", "throttled", "transient"];
 
 /// A worker's metrics, all with the prefix `fleetscan_`.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    tasks: IntCounterVec,
-    task_seconds: HistogramVec,
+    registrar: Registrar,
+    tasks: Counters,
+    task_seconds: Histograms,
     tasks_in_flight: IntGauge,
-    calls: IntCounterVec,
-    call_seconds: HistogramVec,
-    wait_seconds: HistogramVec,
-    assume_role: IntCounterVec,
+    calls: Counters,
+    call_seconds: Histograms,
+    wait_seconds: Histograms,
+    throttle_seconds: Seconds,
+    deferrals: Counters,
+    assume_role: Counters,
     assume_role_seconds: Histogram,
     sessions: IntGauge,
-    records: IntCounterVec,
+    records: Counters,
     bytes: IntCounter,
-}
-
-/// Registers a metric. One that cannot be registered is a mistake in this file, which the tests find; the worker
-/// works all the same.
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<C, prometheus::Error>) -> C {
-    let metric = metric.unwrap_or_else(|error| unreachable!("a metric of this file: {error}"));
-    if let Err(error) = registry.register(Box::new(metric.clone())) {
-        tracing::error!(%error, "metric.not_registered");
-    }
-    metric
+    services: Label,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let registry = Registry::new();
-        let opts = |name: &str, help: &str| Opts::new(name, help).namespace("fleetscan");
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            registered(&registry, IntCounterVec::new(opts(name, help), labels))
-        };
-        let times = |name: &str, help: &str, buckets: &[f64]| {
-            let opts = HistogramOpts::new(name, help).namespace("fleetscan").buckets(buckets.to_vec());
-            registered(&registry, HistogramVec::new(opts, &["service"]))
-        };
-        let assume_role_seconds = HistogramOpts::new("assume_role_seconds", "Time of AssumeRole calls")
-            .namespace("fleetscan")
-            .buckets(CALL_BUCKETS.to_vec());
-        Self {
-            tasks: counters("tasks_total", "Cells that ended, by outcome", &["service", "outcome"]),
-            task_seconds: times("task_seconds", "Working time of cells that ended", LONG_BUCKETS),
-            tasks_in_flight: registered(&registry, IntGauge::with_opts(opts("tasks_in_flight", "Cells under way"))),
-            calls: counters(
-                "api_calls_total",
-                "Calls to AWS on customers' sessions, by how they ended",
-                &["service", "operation", "result"],
-            ),
-            call_seconds: times("api_call_seconds", "Time of calls to AWS, without waiting for a permit", CALL_BUCKETS),
-            wait_seconds: times("limiter_wait_seconds", "Time that calls waited for a permit", LONG_BUCKETS),
-            assume_role: counters("assume_role_total", "AssumeRole calls, by how they ended", &["result"]),
-            assume_role_seconds: registered(&registry, Histogram::with_opts(assume_role_seconds)),
-            sessions: registered(&registry, IntGauge::with_opts(opts("sessions", "Accounts with a session in memory"))),
-            records: counters("records_total", "Records written", &["service"]),
-            bytes: registered(
-                &registry,
-                IntCounter::with_opts(opts("result_bytes_total", "Bytes of parts written, compressed")),
-            ),
-            registry,
-        }
+        Self::new(Catalogue::built_in())
     }
 }
 
 impl Metrics {
+    /// The metrics of a worker that reads by this catalogue.
+    pub fn new(catalogue: &Catalogue) -> Self {
+        let registrar = Registrar::default();
+        let services = Label::new("service", catalogue.services().iter().map(|service| service.id.as_str()));
+        let operations = catalogue.services().iter().flat_map(|service| &service.operations);
+        let operations = Label::new("operation", operations.map(|operation| operation.name.as_str()));
+        let outcomes = Label::new("outcome", Outcome::ALL.map(Outcome::as_str));
+        let by_service = std::slice::from_ref(&services);
+        let metrics = Self {
+            tasks: registrar.counters("tasks_total", "Cells that ended, by outcome", &[services.clone(), outcomes]),
+            task_seconds: registrar.histograms(
+                "task_seconds",
+                "Working time of cells that ended",
+                LONG_BUCKETS,
+                by_service,
+            ),
+            tasks_in_flight: registrar.gauge("tasks_in_flight", "Cells under way"),
+            calls: registrar.counters(
+                "api_calls_total",
+                "Calls to AWS on customers' sessions, by how they ended",
+                &[services.clone(), operations, Label::new("result", RESULTS)],
+            ),
+            call_seconds: registrar.histograms(
+                "api_call_seconds",
+                "Time of calls to AWS, without waiting for a permit",
+                CALL_BUCKETS,
+                by_service,
+            ),
+            wait_seconds: registrar.histograms(
+                "limiter_wait_seconds",
+                "Time that calls waited for a permit",
+                LONG_BUCKETS,
+                by_service,
+            ),
+            throttle_seconds: registrar.seconds(
+                "throttled_seconds_total",
+                "Time that calls and tasks stood back because AWS had throttled them",
+                by_service,
+            ),
+            deferrals: registrar.counters(
+                "deferrals_total",
+                "Cells that were put off because their bucket was far from its next token",
+                by_service,
+            ),
+            assume_role: registrar.counters(
+                "assume_role_total",
+                "AssumeRole calls, by how they ended",
+                &[Label::new("result", ASSUMED)],
+            ),
+            assume_role_seconds: registrar.histogram("assume_role_seconds", "Time of AssumeRole calls", CALL_BUCKETS),
+            sessions: registrar.gauge("sessions", "Accounts with a session in memory"),
+            records: registrar.counters("records_total", "Records written", by_service),
+            bytes: registrar.counter("result_bytes_total", "Bytes of parts written, compressed"),
+            services,
+            registrar,
+        };
+        metrics.begin(catalogue);
+        metrics
+    }
+
+    /// What every healthy worker has some of begins at zero, so that a rate has where to begin.
+    fn begin(&self, catalogue: &Catalogue) {
+        for family in [&self.deferrals, &self.records, &self.assume_role] {
+            family.begin();
+        }
+        self.throttle_seconds.begin();
+        for service in catalogue.services() {
+            for outcome in Outcome::ALL {
+                let _zero = self.tasks.with(&[&service.id, outcome.as_str()]);
+            }
+            for operation in &service.operations {
+                for result in ["ok", "throttled"] {
+                    let _zero = self.calls.with(&[&service.id, &operation.name, result]);
+                }
+            }
+        }
+    }
+
+    /// Tells, whenever it is asked, how far the limiters of the accounts in work are cut.
+    pub(crate) fn watch_limiters(&self, accounts: &Arc<Accounts>) {
+        self.registrar.register(Ok(LimiterFactors::new(&self.services, accounts)));
+    }
+
     /// Where they are gathered.
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        self.registrar.registry()
     }
 
     pub(crate) fn cell_ended(&self, service: &str, outcome: Outcome, seconds: f64) {
-        self.tasks.with_label_values(&[service, outcome.as_str()]).inc();
-        self.task_seconds.with_label_values(&[service]).observe(seconds);
+        self.tasks.with(&[service, outcome.as_str()]).inc();
+        self.task_seconds.with(&[service]).observe(seconds);
     }
 
     pub(crate) fn part_written(&self, service: &str, records: u64, bytes: u64) {
-        self.records.with_label_values(&[service]).inc_by(records);
+        self.records.with(&[service]).inc_by(records);
         self.bytes.inc_by(bytes);
     }
 
     pub(crate) fn called(&self, service: &str, operation: &str, result: &str, took: Duration) {
-        self.calls.with_label_values(&[service, operation, result]).inc();
-        self.call_seconds.with_label_values(&[service]).observe(took.as_secs_f64());
+        self.calls.with(&[service, operation, result]).inc();
+        self.call_seconds.with(&[service]).observe(took.as_secs_f64());
     }
 
     pub(crate) fn waited(&self, service: &str, took: Duration) {
-        self.wait_seconds.with_label_values(&[service]).observe(took.as_secs_f64());
+        self.wait_seconds.with(&[service]).observe(took.as_secs_f64());
+    }
+
+    /// AWS throttled a call, and its caller stands back for so long.
+    pub(crate) fn stood_back(&self, service: &str, wait: Duration) {
+        self.throttle_seconds.with(&[service]).inc_by(wait.as_secs_f64());
+    }
+
+    /// A cell was put off: nothing is lost but its time.
+    pub(crate) fn deferred(&self, service: &str) {
+        self.deferrals.with(&[service]).inc();
     }
 
     pub(crate) fn assumed(&self, result: &str, took: Duration) {
-        self.assume_role.with_label_values(&[result]).inc();
+        self.assume_role.with(&[result]).inc();
         self.assume_role_seconds.observe(took.as_secs_f64());
     }
 
@@ -147,6 +220,49 @@ mod tests {
     use super::*;
     use prometheus::{Encoder as _, TextEncoder};
 
+    fn told(metrics: &Metrics) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&metrics.registry().gather(), &mut text).expect("encodes");
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn no_label_grows_with_what_is_read() {
+        let metrics = Metrics::default();
+        let before = metrics.registry().gather().iter().map(|family| family.get_metric().len()).sum::<usize>();
+        for n in 0..5_000 {
+            let strange = format!("strange-{n}");
+            metrics.cell_ended(&strange, Outcome::Complete, 1.0);
+            metrics.part_written(&strange, 3, 400);
+            metrics.called(&strange, &strange, &strange, Duration::from_millis(20));
+            metrics.waited(&strange, Duration::from_secs(1));
+            metrics.stood_back(&strange, Duration::from_secs(1));
+            metrics.deferred(&strange);
+            metrics.assumed(&strange, Duration::from_millis(20));
+        }
+        let after = metrics.registry().gather().iter().map(|family| family.get_metric().len()).sum::<usize>();
+        assert!(after - before < 20, "{before} series before, {after} after 5,000 values that nobody announced");
+    }
+
+    #[test]
+    fn every_class_of_an_answer_has_its_value() {
+        let by = fleetscan_proto::DeniedBy::Scp;
+        for class in [
+            Class::Throttled,
+            Class::Denied(by),
+            Class::Denied(fleetscan_proto::DeniedBy::Identity),
+            Class::Absent,
+            Class::NotSubscribed,
+            Class::SessionExpired,
+            Class::SessionInvalid,
+            Class::BadToken,
+            Class::Transient,
+            Class::Permanent,
+        ] {
+            assert!(RESULTS.contains(&result_of(class)), "{class:?}");
+        }
+    }
+
     #[test]
     fn every_metric_is_there_under_its_name() {
         let metrics = Metrics::default();
@@ -157,9 +273,9 @@ mod tests {
         metrics.assumed("ok", Duration::from_millis(20));
         metrics.set_sessions(2);
         let _one = metrics.cell_in_flight();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&metrics.registry().gather(), &mut text).expect("encodes");
-        let text = String::from_utf8(text).expect("text");
+        metrics.stood_back("lambda", Duration::from_millis(2_500));
+        metrics.deferred("lambda");
+        let text = told(&metrics);
         for line in [
             "fleetscan_tasks_total{outcome=\"complete\",service=\"lambda\"} 1",
             "fleetscan_tasks_in_flight 1",
@@ -171,6 +287,9 @@ mod tests {
             "fleetscan_records_total{service=\"lambda\"} 3",
             "fleetscan_result_bytes_total 400",
             "fleetscan_task_seconds_count{service=\"lambda\"} 1",
+            "fleetscan_throttled_seconds_total{service=\"lambda\"} 2.5",
+            "fleetscan_deferrals_total{service=\"lambda\"} 1",
+            "fleetscan_api_calls_total{operation=\"ListTopics\",result=\"throttled\",service=\"sns\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -61,7 +61,7 @@ pub struct CoordinatorArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub broker: BrokerArgs,
-    /// Where the scans of the schedule put their results: file:// or s3://
+    /// Where the scans of the schedule put their results, and each hour a copy of the registry: file:// or s3://
     #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
     pub out: String,
     /// Scan every connected account at least once in so many hours; 0: only what is asked for

@@ -1,4 +1,7 @@
-use super::{CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics, schedule::Schedule};
+use super::{
+    CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics, newcomers::Newcomers, registry_backup::RegistryBackup,
+    schedule::Schedule,
+};
 use crate::{
     Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
 };
@@ -26,6 +29,10 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 struct Running {
     task: JoinHandle<Result<ScanEnd, ScanError>>,
     progress: watch::Receiver<Progress>,
+    /// As it was last shown.
+    shown: Option<Progress>,
+    /// An operator had it cancelled.
+    cancelled: bool,
 }
 
 /// The coordinator that leads, for as long as it does.
@@ -43,6 +50,8 @@ pub(super) struct Leader<'a> {
     resting: HashMap<ScanId, Instant>,
     losses: watch::Sender<u64>,
     schedule: Schedule,
+    newcomers: Newcomers,
+    backup: RegistryBackup,
     /// Cancelled when the lead is lost.
     lead_ends: CancellationToken,
 }
@@ -68,6 +77,8 @@ impl<'a> Leader<'a> {
             resting: HashMap::new(),
             losses: watch::Sender::new(0),
             schedule: Schedule::new(options.schedule.clone()),
+            newcomers: Newcomers::default(),
+            backup: RegistryBackup::new(options.registry_out.clone()),
             lead_ends: CancellationToken::new(),
         }
     }
@@ -131,6 +142,7 @@ impl<'a> Leader<'a> {
             self.begin(row);
         }
         self.schedule.beat(self.parts, &rows).await?;
+        self.backup.beat(self.parts).await?;
         self.show(&rows).await?;
         Ok(true)
     }
@@ -199,7 +211,7 @@ impl<'a> Leader<'a> {
         let stop = self.lead_ends.clone();
         tracing::info!(scan = %id, accounts = row.spec.accounts, "scan.runs");
         let task = tokio::spawn(async move { runner.run(&opened, stop).await });
-        self.running.insert(id.clone(), Running { task, progress });
+        self.running.insert(id.clone(), Running { task, progress, shown: None, cancelled: false });
     }
 
     /// Scans that came to an end, or could not go on.
@@ -208,9 +220,11 @@ impl<'a> Leader<'a> {
             self.running.iter().filter(|(_, scan)| scan.task.is_finished()).map(|(id, _)| id.clone()).collect();
         for id in ended {
             let Some(scan) = self.running.remove(&id) else { continue };
+            self.metrics.went_on(scan.shown.as_ref(), &scan.progress.borrow());
             match scan.task.await {
                 Ok(Ok(ScanEnd::Finished(manifest))) => {
                     tracing::info!(scan = %id, complete = manifest.complete, "scan.ended");
+                    self.metrics.scan_ended(manifest.complete, scan.cancelled);
                 }
                 Ok(Ok(ScanEnd::Interrupted)) => tracing::info!(scan = %id, "scan.ended_elsewhere"),
                 Ok(Err(ScanError::Store(error @ StoreError::Lost(_)))) => return Err(error),
@@ -228,8 +242,14 @@ impl<'a> Leader<'a> {
     }
 
     async fn show(&mut self, rows: &[ScanRow]) -> Result<(), StoreError> {
-        let scans: BTreeMap<ScanId, Progress> =
-            self.running.iter().map(|(id, scan)| (id.clone(), scan.progress.borrow().clone())).collect();
+        let mut scans: BTreeMap<ScanId, Progress> = BTreeMap::new();
+        for (id, scan) in &mut self.running {
+            let now = scan.progress.borrow().clone();
+            self.metrics.went_on(scan.shown.as_ref(), &now);
+            scan.shown = Some(now.clone());
+            scan.cancelled |= rows.iter().any(|row| row.spec.id == *id && row.state == ScanState::Cancelling);
+            scans.insert(id.clone(), now);
+        }
         let started = rows.iter().map(|row| (row.spec.id.clone(), row.spec.started_at)).collect();
         let state = CoordinatorState { leads: true, scans, started };
         self.metrics.refresh(self.parts, &state).await?;
@@ -241,7 +261,10 @@ impl<'a> Leader<'a> {
                 store: Arc::clone(&self.parts.store),
                 clock: Arc::clone(&self.parts.clock),
             };
-            self.metrics.tell_accounts(&desk.list().await?, self.parts.clock.now());
+            let schedule = self.options.schedule.as_ref();
+            let accounts = desk.list().await?;
+            self.metrics.tell_accounts(&accounts, self.parts.clock.now(), schedule.map(|schedule| schedule.every));
+            self.newcomers.look(self.parts, schedule, &accounts).await?;
         }
         Ok(())
     }

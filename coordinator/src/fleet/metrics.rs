@@ -1,9 +1,10 @@
 //! What a coordinator tells Prometheus: gauges that the one that leads sets at each beat, from the store and the queue.
 
 use super::{CoordinatorState, FleetParts};
-use crate::connections::Listed;
-use fleetscan_proto::{AccountState, StoreError};
-use prometheus::{Gauge, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
+use crate::{Progress, connections::Listed};
+use fleetscan_proto::{AccountState, Outcome, StoreError};
+use fleetscan_telemetry::{Counters, Gauges, Label, Registrar};
+use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Every state an account may have, so that a state without accounts says 0.
@@ -22,70 +23,131 @@ const STALE: [(&str, Duration); 3] = [
     ("7d", Duration::from_secs(7 * 24 * 3_600)),
 ];
 
+/// Cells that have no outcome yet.
+const PENDING: &str = "pending";
+/// How a scan can end.
+const ENDS: [&str; 3] = ["complete", "holes", "cancelled"];
+
 /// A coordinator's metrics, all with the prefix `fleetscan_`. One that stands by tells only that it does.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registrar: Registrar,
     leads: IntGauge,
-    accounts: IntGaugeVec,
-    stale: IntGaugeVec,
+    accounts: Gauges,
+    stale: Gauges,
+    overdue: IntGauge,
+    revocations: IntCounter,
     breaker_open: IntGauge,
-    scan_cells: IntGaugeVec,
+    scan_cells: Gauges,
+    scan_cells_expected: IntGauge,
     scans: IntGauge,
+    scans_ended: Counters,
     scan_started: Gauge,
     scan_eta: Gauge,
-    queue: IntGaugeVec,
+    oldest_task: Gauge,
+    queue: Gauges,
     workers: IntGauge,
     suspects: IntGauge,
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: Result<C, prometheus::Error>) -> C {
-    let metric = metric.unwrap_or_else(|error| unreachable!("a metric of this file: {error}"));
-    if let Err(error) = registry.register(Box::new(metric.clone())) {
-        tracing::error!(%error, "metric.not_registered");
-    }
-    metric
-}
-
 impl Default for Metrics {
     fn default() -> Self {
-        let registry = Registry::new();
-        let opts = |name: &str, help: &str| Opts::new(name, help).namespace("fleetscan");
-        let one = |name: &str, help: &str| registered(&registry, IntGauge::with_opts(opts(name, help)));
-        let many =
-            |name: &str, help: &str, label: &str| registered(&registry, IntGaugeVec::new(opts(name, help), &[label]));
-        let time = |name: &str, help: &str| registered(&registry, Gauge::with_opts(opts(name, help)));
-        Self {
-            leads: one("coordinator_leads", "1 where this coordinator leads"),
-            accounts: many("accounts", "Accounts by where they stand", "status"),
-            stale: many("accounts_stale", "Connected accounts that were not let in for so long", "older_than"),
-            breaker_open: one(
-                "hub_breaker_open",
-                "1 while so many accounts deny AssumeRole that none is marked revoked",
+        let registrar = Registrar::default();
+        let gauges = |name: &str, help: &str, label| registrar.gauges(name, help, &[label]);
+        let states = [PENDING].into_iter().chain(Outcome::ALL.map(Outcome::as_str));
+        let metrics = Self {
+            leads: registrar.gauge("coordinator_leads", "1 where this coordinator leads"),
+            accounts: gauges(
+                "accounts",
+                "Accounts by where they stand",
+                Label::new("status", STATES.map(|(_, name)| name)),
             ),
-            scan_cells: many("scan_cells", "Cells of the scans under way: pending, and done by outcome", "state"),
-            scans: one("scans", "Scans under way"),
-            scan_started: time("scan_started_timestamp_seconds", "When the oldest scan under way began, 0 if none"),
-            scan_eta: time(
-                "scan_eta_seconds",
-                "How long the longest of the scans under way will still take, by its pace",
+            stale: gauges(
+                "accounts_stale",
+                "Connected accounts that were not let in for so long",
+                Label::new("older_than", STALE.map(|(name, _)| name)),
             ),
-            queue: many("queue_messages", "Tasks in the broker: ready, delayed and dead; held by workers", "queue"),
-            workers: one("workers", "Workers that report"),
-            suspects: one("accounts_suspect", "Accounts that denied AssumeRole and wait for a verdict"),
-            registry,
-        }
+            overdue: registrar.gauge(
+                "accounts_overdue",
+                "Connected accounts that were not let in for two rounds of the schedule; 0 without a schedule",
+            ),
+            revocations: registrar
+                .counter("revocations_total", "Accounts that were marked revoked: their role no longer lets us in"),
+            breaker_open: registrar
+                .gauge("hub_breaker_open", "1 while so many accounts deny AssumeRole that none is marked revoked"),
+            scan_cells: gauges(
+                "scan_cells",
+                "Cells of the scans under way: pending, and done by outcome",
+                Label::new("state", states),
+            ),
+            scan_cells_expected: registrar.gauge(
+                "scan_cells_expected",
+                "Cells that the scans under way will have, as far as can be guessed from the accounts already planned",
+            ),
+            scans: registrar.gauge("scans", "Scans under way"),
+            scans_ended: registrar.counters(
+                "scans_ended_total",
+                "Scans that ended under this coordinator",
+                &[Label::new("result", ENDS)],
+            ),
+            scan_started: registrar
+                .ratio("scan_started_timestamp_seconds", "When the oldest scan under way began, 0 if none"),
+            scan_eta: registrar
+                .ratio("scan_eta_seconds", "How long the longest of the scans under way will still take, by its pace"),
+            oldest_task: registrar.ratio(
+                "oldest_task_seconds",
+                "How long the task without progress has stood still that did so the longest; looked at once a minute",
+            ),
+            queue: gauges(
+                "queue_messages",
+                "Tasks in the broker: ready, delayed and dead; held by workers",
+                Label::new("queue", ["ready", "delayed", "dead", "held"]),
+            ),
+            workers: registrar.gauge("workers", "Workers that report"),
+            suspects: registrar.gauge("accounts_suspect", "Accounts that denied AssumeRole and wait for a verdict"),
+            registrar,
+        };
+        metrics.scans_ended.begin();
+        metrics.scan_cells.begin();
+        metrics
     }
 }
 
 impl Metrics {
     /// Where they are gathered.
     pub fn registry(&self) -> &Registry {
-        &self.registry
+        self.registrar.registry()
     }
 
+    /// Another leads, and tells: what this one last knew is forgotten, lest it be counted twice.
     pub(crate) fn stands_by(&self) {
         self.leads.set(0);
+        for family in [&self.accounts, &self.stale, &self.scan_cells, &self.queue] {
+            family.clear();
+        }
+        for gauge in
+            [&self.overdue, &self.breaker_open, &self.scan_cells_expected, &self.scans, &self.workers, &self.suspects]
+        {
+            gauge.set(0);
+        }
+        for gauge in [&self.scan_started, &self.scan_eta, &self.oldest_task] {
+            gauge.set(0.0);
+        }
+    }
+
+    pub(crate) fn scan_ended(&self, complete: bool, cancelled: bool) {
+        let result = match (complete, cancelled) {
+            (_, true) => "cancelled",
+            (true, false) => "complete",
+            (false, false) => "holes",
+        };
+        self.scans_ended.with(&[result]).inc();
+    }
+
+    /// Counts what a scan has found between two looks at it.
+    pub(crate) fn went_on(&self, before: Option<&Progress>, now: &Progress) {
+        let told = before.map_or(0, |progress| progress.revocations);
+        self.revocations.inc_by(now.revocations.saturating_sub(told));
     }
 
     /// Sets what follows from the store, the queue and the scans under way.
@@ -93,10 +155,10 @@ impl Metrics {
         self.leads.set(1);
         let reports = parts.fleet.workers().await?;
         self.workers.set(signed(reports.len() as u64));
-        self.queue.with_label_values(&["held"]).set(signed(reports.iter().map(|report| report.held).sum()));
+        self.queue.with(&["held"]).set(signed(reports.iter().map(|report| report.held).sum()));
         if let Ok(depth) = parts.queue.depth().await {
             for (queue, messages) in [("ready", depth.ready), ("delayed", depth.delayed), ("dead", depth.dead)] {
-                self.queue.with_label_values(&[queue]).set(signed(messages));
+                self.queue.with(&[queue]).set(signed(messages));
             }
         }
         self.tell_scans(parts, state);
@@ -104,19 +166,23 @@ impl Metrics {
     }
 
     fn tell_scans(&self, parts: &FleetParts, state: &CoordinatorState) {
-        let mut cells: BTreeMap<&str, u64> = BTreeMap::from([("pending", 0)]);
-        let (mut breaker, mut suspects) = (false, 0);
+        let mut cells: BTreeMap<&str, u64> = Outcome::ALL.map(|outcome| (outcome.as_str(), 0)).into();
+        let (mut breaker, mut suspects, mut expected, mut oldest) = (false, 0, 0, Duration::ZERO);
         for progress in state.scans.values() {
-            *cells.entry("pending").or_default() += progress.counts.pending();
+            *cells.entry(PENDING).or_default() += progress.counts.pending();
             for (outcome, count) in &progress.counts.outcomes {
                 *cells.entry(outcome.as_str()).or_default() += count;
             }
             breaker |= progress.breaker_open;
             suspects += progress.suspects;
+            expected += progress.expected_cells;
+            oldest = oldest.max(progress.stood_still.unwrap_or_default());
         }
-        self.scan_cells.reset();
+        cells.entry(PENDING).or_default();
+        self.scan_cells_expected.set(signed(expected));
+        self.oldest_task.set(oldest.as_secs_f64());
         for (state, count) in cells {
-            self.scan_cells.with_label_values(&[state]).set(signed(count));
+            self.scan_cells.with(&[state]).set(signed(count));
         }
         self.breaker_open.set(i64::from(breaker));
         self.suspects.set(signed(suspects));
@@ -134,24 +200,94 @@ impl Metrics {
     }
 
     /// Sets what a look at all accounts tells; dearer, and so done less often.
-    pub(crate) fn tell_accounts(&self, accounts: &[Listed], now: jiff::Timestamp) {
+    pub(crate) fn tell_accounts(&self, accounts: &[Listed], now: jiff::Timestamp, every: Option<Duration>) {
         for (state, label) in STATES {
             let count = accounts.iter().filter(|account| account.state() == state).count();
-            self.accounts.with_label_values(&[label]).set(signed(count as u64));
+            self.accounts.with(&[label]).set(signed(count as u64));
         }
         let connected = |one: &&Listed| {
             matches!(one.state(), AccountState::Pending | AccountState::Active | AccountState::Degraded)
         };
-        for (label, age) in STALE {
+        let older = |age: Duration| {
             let count = accounts.iter().filter(connected).filter(|one| {
                 let last = one.status.as_ref().and_then(|status| status.last_success).unwrap_or(one.account.added_at);
                 Duration::try_from(now.duration_since(last)).is_ok_and(|since| since > age)
             });
-            self.stale.with_label_values(&[label]).set(signed(count.count() as u64));
+            signed(count.count() as u64)
+        };
+        for (label, age) in STALE {
+            self.stale.with(&[label]).set(older(age));
         }
+        self.overdue.set(every.map_or(0, |every| older(every.saturating_mul(2))));
     }
 }
 
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetscan_proto::{AccountId, RegisteredAccount, SealedGrant};
+
+    fn account(n: u32, added_at: jiff::Timestamp) -> Listed {
+        let id: AccountId = format!("{:012}", 111_100_000_000_u64 + u64::from(n)).parse().expect("twelve digits");
+        let grant = Some(SealedGrant { key: String::new(), sealed: String::new() });
+        let account = RegisteredAccount {
+            id,
+            name: Some(format!("name {n}")),
+            customer: None,
+            regions: Vec::new(),
+            profile: String::new(),
+            catalogue: String::new(),
+            no_session_policy: false,
+            added_at,
+            grant,
+            removed_at: None,
+            version: 1,
+        };
+        Listed { account, status: None }
+    }
+    fn value(metrics: &Metrics, name: &str, label: Option<&str>) -> f64 {
+        let families = metrics.registry().gather();
+        let family = families.iter().find(|family| family.name() == name).expect(name);
+        let one = family.get_metric().iter().find(|one| label.is_none_or(|l| one.get_label()[0].value() == l));
+        let one = one.expect("a metric");
+        one.get_gauge().get_value() + one.get_counter().get_value()
+    }
+
+    #[test]
+    fn the_number_of_series_does_not_grow_with_the_accounts() {
+        let metrics = Metrics::default();
+        let series = || metrics.registry().gather().iter().map(|family| family.get_metric().len()).sum::<usize>();
+        let now = jiff::Timestamp::from_second(1_000_000).expect("time");
+        metrics.tell_accounts(&[account(0, now)], now, None);
+        let before = series();
+        let many: Vec<Listed> = (0..3_000).map(|n| account(n, now)).collect();
+        metrics.tell_accounts(&many, now, None);
+        assert_eq!(series(), before);
+    }
+
+    #[test]
+    fn accounts_are_overdue_after_two_rounds_of_the_schedule() {
+        let metrics = Metrics::default();
+        let hours = |n: i64| jiff::Timestamp::from_second(n * 3_600).expect("time");
+        let accounts = [account(1, hours(0)), account(2, hours(20))];
+        metrics.tell_accounts(&accounts, hours(30), Some(Duration::from_secs(12 * 3_600)));
+        assert_eq!(value(&metrics, "fleetscan_accounts_overdue", None), 1.0);
+        assert_eq!(value(&metrics, "fleetscan_accounts_stale", Some("24h")), 1.0);
+        metrics.tell_accounts(&accounts, hours(30), None);
+        assert_eq!(value(&metrics, "fleetscan_accounts_overdue", None), 0.0);
+    }
+
+    #[test]
+    fn each_revocation_counts_once_however_often_a_scan_is_looked_at() {
+        let metrics = Metrics::default();
+        let at = |revocations| Progress { revocations, ..Progress::default() };
+        metrics.went_on(None, &at(1));
+        metrics.went_on(Some(&at(1)), &at(1));
+        metrics.went_on(Some(&at(1)), &at(3));
+        assert_eq!(value(&metrics, "fleetscan_revocations_total", None), 3.0);
+    }
 }

@@ -1,7 +1,7 @@
 //! Accounts that were just connected: nobody wants to wait hours to see whether a new account can be read.
 
 use super::{FleetParts, ScheduleOptions, StartRequest, start};
-use crate::{Connections, Listed, ScanError};
+use crate::{Listed, ScanError};
 use fleetscan_proto::{AccountId, AccountState, Lane, StoreError};
 use std::{
     collections::{HashMap, HashSet},
@@ -64,14 +64,4 @@ impl Newcomers {
 fn is_new(listed: &Listed) -> bool {
     let never = listed.status.as_ref().is_none_or(|status| status.last_success.is_none());
     listed.account.grant.is_some() && listed.state() == AccountState::Pending && never
-}
-
-/// What the desk knows of all accounts.
-pub(super) async fn all(parts: &FleetParts) -> Result<Vec<Listed>, StoreError> {
-    let desk = Connections {
-        registry: std::sync::Arc::clone(&parts.registry),
-        store: std::sync::Arc::clone(&parts.store),
-        clock: std::sync::Arc::clone(&parts.clock),
-    };
-    desk.list().await
 }

@@ -60,7 +60,7 @@ impl RegistryBackup {
 
 /// Writes a copy, and removes the oldest ones.
 async fn write(sink: &dyn Sink, copy: &RegistryCopy) -> Result<String, SinkError> {
-    let text = serde_json::to_vec_pretty(copy).map_err(|error| SinkError::Failed(error.to_string()))?;
+    let text = serde_json::to_vec_pretty(copy).map_err(|error| SinkError::Refused(error.to_string()))?;
     let path = format!("{REGISTRY_FOLDER}/accounts-{}.json", copy.at.strftime("%Y%m%dT%H%M%SZ"));
     let mut file = sink.create(&path).await?;
     file.write(text).await?;

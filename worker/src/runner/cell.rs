@@ -155,6 +155,7 @@ impl Worker {
             Some(Halt::Yield) => return self.hand_in(execution, progress, writer, Duration::ZERO).await,
             Some(Halt::Defer(wait)) => {
                 self.stats.deferred.fetch_add(1, Relaxed);
+                self.caller.metrics.deferred(&execution.service.id);
                 return self.hand_in(execution, progress, writer, wait).await;
             }
             Some(Halt::Restart) => return self.start_over(execution, progress, Duration::ZERO).await,

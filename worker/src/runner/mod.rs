@@ -171,7 +171,7 @@ impl Worker {
     /// A worker that has not begun.
     pub fn new(config: WorkerConfig, parts: WorkerParts) -> Arc<Worker> {
         let stats = Arc::new(StatsCell::default());
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(&parts.catalogue));
         let sessions = Arc::new(Sessions::new(
             Arc::clone(&parts.hub),
             Arc::clone(&parts.grants),
@@ -193,6 +193,7 @@ impl Worker {
             metrics: Arc::clone(&metrics),
         };
         let accounts = Arc::new(Accounts::new(config.share, sessions));
+        metrics.watch_limiters(&accounts);
         let desk = Arc::new(Desk::new(parts.queue.shards()));
         Arc::new(Worker {
             config,

@@ -9,7 +9,7 @@ use fleetscan_proto::{AccountState, Fleet, Orders, ScanId, Shards, StoreError, T
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -127,6 +127,7 @@ impl Member {
     }
 
     fn report(&self) -> WorkerReport {
+        let stats = self.worker.stats();
         WorkerReport {
             worker: self.name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -135,7 +136,11 @@ impl Member {
             concurrency: u32::from(self.worker.config.cells),
             held: self.consumer.held(),
             in_work: self.worker.desk.len() as u64,
-            calls: self.worker.stats.calls.load(Relaxed),
+            calls: stats.calls,
+            throttled: stats.throttled,
+            records: stats.records,
+            calls_in_flight: stats.calls_in_flight,
+            waited_ms: stats.waited_ms,
             shards: self.leased.keys().map(|shard| (*shard, self.waiting(*shard))).collect(),
             wants: self.wants.into_iter().collect(),
             draining: self.worker.draining.is_cancelled(),
