@@ -6,6 +6,7 @@ mod offer;
 
 use crate::{
     args::{AccountsArgs, AccountsCommand, StateArg},
+    audit_query::AuditQuery,
     backing::{self, Memory},
     display,
     failure::{COMPLETE, Failure},
@@ -42,6 +43,12 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             let profile = crate::profile::named(profile)?;
             let offer = Offer::new(profile, hub_principal.clone(), template_url.clone(), region.clone());
             offer.tell(json)?;
+            return Ok(COMPLETE);
+        }
+        AccountsCommand::AuditQuery { id, place, days, session_prefix } => {
+            let account = id.as_deref().map(account_id).transpose()?;
+            let query = AuditQuery { account, place: *place, days: *days, session_prefix: session_prefix.clone() };
+            query.write(&mut std::io::stdout().lock())?;
             return Ok(COMPLETE);
         }
         AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions } => {
@@ -152,6 +159,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             }
         }
         AccountsCommand::NewExternalId { .. }
+        | AccountsCommand::AuditQuery { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
         | AccountsCommand::Restore { .. } => {}

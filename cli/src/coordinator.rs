@@ -10,11 +10,12 @@ use crate::{
     signals,
     vitals::Vitals,
 };
+use fleetscan_backends::SealedGrants;
 use fleetscan_coordinator::{
     ScanOptions,
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
 };
-use fleetscan_proto::{DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
 use std::{sync::Arc, time::Duration};
 
@@ -41,14 +42,22 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
         ..ScanOptions::default()
     };
+    let canaries = canaries(&args)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
+    let check = match canaries.is_empty() {
+        true => HubIdentity::new(hub),
+        false => {
+            let grants = SealedGrants::new(Arc::clone(&memory.registry), backing::keys(&args.key)?);
+            HubIdentity::with_canaries(hub, canaries, Arc::new(grants))
+        }
+    };
     let parts = FleetParts {
         queue,
         store: memory.store,
         fleet: memory.fleet,
         registry: memory.registry,
-        hub: Arc::new(HubIdentity(hub)),
+        hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
         open_sink: Arc::new(fleetscan_worker::sink::open),
@@ -76,4 +85,9 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     coordinator.run(stop).await?;
     tracing::info!("coordinator.ended");
     Ok(COMPLETE)
+}
+
+fn canaries(args: &CoordinatorArgs) -> Result<Vec<AccountId>, Failure> {
+    let read = |id: &String| id.parse().map_err(|_| Failure::usage(format!("--canary: {id} is no account id")));
+    args.canary.iter().map(read).collect()
 }

@@ -65,6 +65,8 @@ pub fn worker_config(concurrency: Option<usize>, share: f64, part: &Catalogue) -
     Ok(WorkerConfig {
         name: format!("local-{}", std::process::id()),
         concurrency: concurrency.unwrap_or(usual.concurrency),
+        // Most cells wait for their buckets; but what a worker holds, no other can help with.
+        cells: concurrency.map_or(usual.cells, |calls| u16::try_from(calls.saturating_mul(3)).unwrap_or(u16::MAX)),
         share,
         session_policy,
         ..usual

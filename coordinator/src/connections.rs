@@ -137,8 +137,15 @@ impl Connections {
                 Some(known) if known.grant.is_none() => Connected::Reconnected,
                 Some(_) => Connected::Updated,
             };
-            if connected != Connected::Updated {
-                self.set_state(&account.id, AccountState::Pending, "connect").await?;
+            match connected {
+                Connected::Updated => {
+                    let mut changed = changes(before.as_ref(), &new);
+                    if opened.as_ref() != Some(&account.grant) {
+                        changed.push("grant");
+                    }
+                    self.note(&account.id, "connect", &changed).await?;
+                }
+                _ => self.set_state(&account.id, AccountState::Pending, "connect").await?,
             }
             return Ok(connected);
         }
@@ -160,6 +167,7 @@ impl Connections {
             }
             account.version = before.version + 1;
             if self.registry.put_registered(&account).await? {
+                self.note(id, "update", &changes(Some(&before), &account)).await?;
                 return Ok(account);
             }
         }
@@ -221,6 +229,7 @@ impl Connections {
             if !self.registry.put_registered(&account).await? {
                 return Err(busy(&account.id));
             }
+            self.note(&account.id, "rekey", &[]).await?;
             sealed += 1;
         }
         Ok(sealed)
@@ -291,6 +300,16 @@ impl Connections {
         })
     }
 
+    /// Notes an act that left the account's state as it is.
+    async fn note(&self, id: &AccountId, act: &str, changed: &[&str]) -> Result<(), ConnectionError> {
+        let mut evidence =
+            BTreeMap::from([("by".to_owned(), "operator".to_owned()), ("act".to_owned(), act.to_owned())]);
+        if !changed.is_empty() {
+            evidence.insert("changed".to_owned(), changed.join(", "));
+        }
+        Ok(self.store.note_act(id, self.clock.now(), &evidence).await?)
+    }
+
     async fn set_state(&self, id: &AccountId, state: AccountState, act: &str) -> Result<(), ConnectionError> {
         let now = self.clock.now();
         let before = self.store.account_status(id).await?;
@@ -306,6 +325,21 @@ impl Connections {
         };
         Ok(self.store.set_account_status(&status).await?)
     }
+}
+
+/// What differs, beside the grant, by the names that operators use.
+fn changes(before: Option<&RegisteredAccount>, after: &RegisteredAccount) -> Vec<&'static str> {
+    let Some(before) = before else { return Vec::new() };
+    [
+        ("name", before.name != after.name),
+        ("customer", before.customer != after.customer),
+        ("regions", before.regions != after.regions),
+        ("profile", (&before.profile, &before.catalogue) != (&after.profile, &after.catalogue)),
+        ("session policy", before.no_session_policy != after.no_session_policy),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
 }
 
 fn busy(id: &AccountId) -> ConnectionError {

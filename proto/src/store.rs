@@ -287,7 +287,8 @@ pub struct AccountStatus {
     pub evidence: BTreeMap<String, String>,
 }
 
-/// A change of an account's state: appended to its history, never altered.
+/// A change of an account's state, or (from a state to the same) an operator's act: appended to its history, never
+/// altered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountChange {
     /// When.
@@ -473,6 +474,15 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces an account's status; where the state differs from the one before, appends to its history, and raises
     /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
+
+    /// Appends an operator's act to an account's history that left its state as it is: from the state to the state.
+    /// The same act once more, right after itself (its answer got lost), is not appended again.
+    async fn note_act(
+        &self,
+        account: &AccountId,
+        at: Timestamp,
+        evidence: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError>;
 
     /// An account's history, oldest first.
     async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError>;

@@ -34,6 +34,6 @@ mod stats;
 pub mod typed;
 pub mod wire;
 
-pub use hub::{Hub, HubError, HubOptions, Identity};
+pub use hub::{Hub, HubError, HubOptions, Identity, session_name};
 pub use runner::{Worker, WorkerConfig, WorkerParts};
 pub use stats::{Stats, StatsCell};

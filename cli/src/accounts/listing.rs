@@ -95,7 +95,11 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     for change in changes.unwrap_or_default() {
         let from = change.from.map_or("new", word);
         let evidence: Vec<String> = change.evidence.iter().map(|(what, value)| format!("{what}: {value}")).collect();
-        writeln!(out, "  {}  {from} → {}  {}", change.at, word(change.to), evidence.join(", "))?;
+        let what = match change.from == Some(change.to) {
+            true => from.to_owned(),
+            false => format!("{from} → {}", word(change.to)),
+        };
+        writeln!(out, "  {}  {what:24}  {}", change.at, evidence.join(", "))?;
     }
     Ok(())
 }

@@ -76,6 +76,12 @@ pub struct CoordinatorArgs {
     /// Scans that run at once; urgent ones go first
     #[arg(long, default_value_t = 8, value_parser = at_least_one)]
     pub scans_at_once: usize,
+    /// Accounts that are known to be well, asked whether they let us in before another is marked revoked; their grants
+    /// need the key
+    #[arg(long, env = "FLEETSCAN_CANARY", value_delimiter = ',', value_name = "ID,…")]
+    pub canary: Vec<String>,
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Cells that may be outstanding at once in a scan
     #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(256..=1_000_000))]
     pub window: u32,
@@ -231,6 +237,20 @@ pub enum AccountsCommand {
     },
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
+    /// Print the queries with which a customer can check, in their own CloudTrail, every call that was made
+    AuditQuery {
+        /// Twelve digits; default: the account that runs the query
+        id: Option<String>,
+        /// For this language and place
+        #[arg(long, value_enum, default_value_t = AuditPlace::All)]
+        place: AuditPlace,
+        /// How many days back
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        days: u16,
+        /// Sessions are named <PREFIX>-<account>-<epoch>
+        #[arg(long, default_value = "SecurityV0")]
+        session_prefix: String,
+    },
     /// Make an ExternalId for a customer, and what the customer needs to deploy the role with it
     NewExternalId {
         /// ARN of the AWS principal that fleetscan runs as, which the role will trust
@@ -260,6 +280,17 @@ pub enum AccountsCommand {
         /// What `accounts export --sealed` wrote
         file: PathBuf,
     },
+}
+
+/// Where CloudTrail's events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditPlace {
+    /// An event data store of CloudTrail Lake
+    Lake,
+    /// A table of Athena over the trail's bucket
+    Athena,
+    /// Both
+    All,
 }
 
 /// States as clap lists them.
@@ -366,4 +397,35 @@ pub enum SwitchCommand {
     },
     /// What is switched off
     List,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BreakerArgs {
+    #[command(subcommand)]
+    pub command: BreakerCommand,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// JSON in place of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BreakerCommand {
+    /// How it stands
+    Show,
+    /// Mark nobody as revoked until further notice
+    Open {
+        /// Why: shown wherever it matters
+        #[arg(long)]
+        reason: String,
+    },
+    /// Mark denied accounts though they are many: they did leave
+    Close {
+        /// Why: shown wherever it matters
+        #[arg(long)]
+        reason: String,
+    },
+    /// Leave it to itself again
+    Auto,
 }

@@ -55,6 +55,8 @@ pub enum Command {
     Workers(WorkersArgs),
     /// Switch calls off and on, in the whole fleet at once
     Switch(SwitchArgs),
+    /// See whether denied accounts can be marked revoked at present, and decide it
+    Breaker(BreakerArgs),
     /// Check credentials, folders and the clock, and say what to mend
     Doctor(DoctorArgs),
 }
@@ -75,6 +77,7 @@ impl Command {
             Command::Scans(args) => args.json,
             Command::Workers(args) => args.json,
             Command::Switch(args) => args.json,
+            Command::Breaker(args) => args.json,
             Command::Doctor(args) => args.json,
         }
     }

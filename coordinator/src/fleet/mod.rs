@@ -1,6 +1,7 @@
 //! The coordinator of a fleet: of those that run, one leads; it runs every scan that is under way and begins those
 //! that are due.
 
+mod breaker;
 mod leader;
 mod metrics;
 mod newcomers;
@@ -8,6 +9,7 @@ mod registry_backup;
 mod request;
 mod schedule;
 
+pub use breaker::{Breaker, Force, Forced, breaker, force, forced};
 pub use metrics::Metrics;
 pub use registry_backup::REGISTRY_FOLDER;
 pub use request::{Resumed, StartRequest, Started, resume, start};
