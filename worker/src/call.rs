@@ -280,6 +280,7 @@ impl Caller {
         self.http
             .send(
                 service,
+                operation,
                 call.region,
                 call.account.id(),
                 request,

@@ -45,6 +45,13 @@ impl Session {
     pub(crate) fn credentials(&self) -> Credentials {
         self.credentials.clone()
     }
+    /// Credentials that no AWS knows.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let credentials = Credentials::new("AKIATEST", "secret", Some("token".into()), None, "tests");
+        let identity = Identity::from(credentials.clone());
+        Session { identity, credentials, expires_at: Timestamp::MAX, number: 1 }
+    }
     /// Tells this session from the account's earlier and later ones.
     pub fn number(&self) -> u64 {
         self.number
