@@ -1,6 +1,7 @@
 //! `fleetscan accounts`: connects customers' accounts, and shows how they stand. No role ARN and no ExternalId is ever
 //! printed, but for a new one that was asked for.
 
+mod binding;
 mod listing;
 mod offer;
 
@@ -16,8 +17,7 @@ use crate::{
 };
 use fleetscan_coordinator::{AccountsFile, Connected, ConnectionError, Connections, Judged, RegistryCopy, history};
 use fleetscan_proto::{
-    Account, AccountId, AccountState, DEFAULT_PROFILE, Grant, Secret, SystemClock, catalogue::Catalogue,
-    check_external_id, parse_role_arn,
+    Account, AccountId, AccountState, Grant, Secret, SystemClock, check_external_id, parse_role_arn,
 };
 use offer::Offer;
 use serde_json::json;
@@ -51,7 +51,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             query.write(&mut std::io::stdout().lock())?;
             return Ok(COMPLETE);
         }
-        AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions } => {
+        AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions, profile } => {
             let account = Account {
                 id: account_id(id)?,
                 grant: grant(id, role_arn, external_id_file.as_deref())?,
@@ -59,11 +59,11 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 customer: customer.clone(),
                 regions: regions.clone(),
             };
-            return connect(&args, vec![account]).await;
+            return connect(&args, vec![account], profile).await;
         }
-        AccountsCommand::Import { file, partial } => {
+        AccountsCommand::Import { file, partial, profile } => {
             let accounts = read_file(file, *partial)?;
-            return connect(&args, accounts).await;
+            return connect(&args, accounts, profile).await;
         }
         AccountsCommand::Restore { file } => return restore(&args, file).await,
         _ => {}
@@ -111,6 +111,10 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 &format!("account {id} is updated"),
                 json!({ "id": id, "version": account.version }),
             )?;
+        }
+        AccountsCommand::UpgradeProfile { ids, all, profile } => {
+            let ids = if all { binding::connected(&desk).await? } else { account_ids(&ids)? };
+            binding::upgrade(&mut stdout, &desk, &ids, profile.as_deref(), json).await?;
         }
         AccountsCommand::Pause { ids } => {
             for id in account_ids(&ids)? {
@@ -176,13 +180,13 @@ fn desk(memory: &Memory) -> Connections {
     }
 }
 
-async fn connect(args: &AccountsArgs, accounts: Vec<Account>) -> Result<u8, Failure> {
+async fn connect(args: &AccountsArgs, accounts: Vec<Account>, profile: &str) -> Result<u8, Failure> {
     let keys = backing::keys(&args.key)?;
     let desk = desk(&Memory::found(&args.store).await?);
-    let catalogue = Catalogue::built_in().digest();
+    let offered = binding::offered(profile)?;
     let (mut added, mut updated, mut unchanged) = (0_u64, 0_u64, 0_u64);
     for account in &accounts {
-        match desk.connect(&keys, account, DEFAULT_PROFILE, catalogue).await? {
+        match desk.connect(&keys, account, &offered).await? {
             Connected::Added | Connected::Reconnected => added += 1,
             Connected::Updated => updated += 1,
             Connected::Unchanged => unchanged += 1,

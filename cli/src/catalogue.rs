@@ -7,8 +7,11 @@ use crate::{
     numbers::many,
     profile,
 };
-use fleetscan_proto::catalogue::{Catalogue, LimitRate, Operation, Scope, Service};
-use fleetscan_worker::policy;
+use fleetscan_proto::{
+    Profile,
+    catalogue::{Catalogue, LimitRate, Operation, Scope, Service},
+};
+use fleetscan_worker::{gate, policy};
 use serde_json::{Value, json};
 use std::{
     io::Write as _,
@@ -135,7 +138,8 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         mistakes.push(mistake.to_string());
     }
     if let Ok(catalogue) = &together {
-        mistakes.extend(policy::session_policy(catalogue).err().map(|too_long| too_long.to_string()));
+        mistakes.extend(forbidden(catalogue));
+        mistakes.extend(policies_that_do_not_fit(catalogue, files.is_empty()));
     }
     match together {
         Ok(catalogue) if mistakes.is_empty() => {
@@ -150,6 +154,33 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         }
         _ => Err(Failure::usage(mistakes.join("\n  "))),
     }
+}
+
+/// Operations that the gate would refuse, whatever the file says.
+fn forbidden(catalogue: &Catalogue) -> Vec<String> {
+    let refused = |service: &Service, operation: &Operation| {
+        // The hub's own; never sent on a customer's session.
+        let hubs = operation.action == "sts:AssumeRole";
+        (!hubs && !gate::may_read(service, operation)).then(|| {
+            format!("{}:{} can never be called: it does not read, or reads secrets", service.id, operation.name)
+        })
+    };
+    let services = catalogue.services().iter();
+    services.flat_map(|service| service.operations.iter().filter_map(move |o| refused(service, o))).collect()
+}
+
+/// Policies beyond AWS's bounds: of the whole, and of each profile where the catalogue is the built-in one.
+fn policies_that_do_not_fit(catalogue: &Catalogue, built_in: bool) -> Vec<String> {
+    let mut mistakes: Vec<String> =
+        policy::session_policy(catalogue).err().map(|e| e.to_string()).into_iter().collect();
+    mistakes.extend(deploy::boundary_policy(catalogue).err().map(|failure| failure.message().to_owned()));
+    for profile in Profile::all_built_in().iter().filter(|_| built_in) {
+        match profile.of(catalogue) {
+            Ok(part) => mistakes.extend(policy::session_policy(&part).err().map(|e| format!("profile {profile}: {e}"))),
+            Err(mistake) => mistakes.push(mistake.to_string()),
+        }
+    }
+    mistakes
 }
 
 fn cells(service: &Service) -> &'static str {

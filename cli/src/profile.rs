@@ -5,6 +5,17 @@ use fleetscan_coordinator::distance;
 use fleetscan_proto::Profile;
 use std::path::Path;
 
+/// A profile as a scan of the fleet carries it: with its text, where it is not one of fleetscan's own.
+pub fn of_scan(text: &str) -> Result<(Profile, Option<String>), Failure> {
+    match Profile::built_in(text) {
+        Some(profile) => Ok((profile.clone(), None)),
+        None => {
+            let profile = named(text)?;
+            Ok((profile, Some(scan::read_named("profile", Path::new(text)).map_err(Failure::usage)?)))
+        }
+    }
+}
+
 /// A built-in profile's name, or the path of a profile's file.
 pub fn named(text: &str) -> Result<Profile, Failure> {
     if let Some(profile) = Profile::built_in(text) {

@@ -4,10 +4,14 @@
 use crate::{ScanError, dispatch::PAGE};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
-    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, RegisteredAccount, Store, StoreError,
+    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Profile, ProfileError, RegisteredAccount,
+    Store, StoreError, Told, catalogue::Catalogue,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How often a change is tried again that another operator's change came before.
 const TRIES: usize = 5;
@@ -32,6 +36,36 @@ impl From<ConnectionError> for ScanError {
             ConnectionError::Store(error) => ScanError::Store(error),
             other => ScanError::Refused(other.to_string()),
         }
+    }
+}
+
+/// What owners are told that is read: a version of a profile, as this catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// The profile's name.
+    pub profile: String,
+    /// Digest of what it reads.
+    pub catalogue: String,
+    /// Its version, and every operation.
+    pub told: Told,
+}
+
+impl Offered {
+    /// What a profile reads of a catalogue.
+    pub fn of(profile: &Profile, catalogue: &Catalogue) -> Result<Offered, ProfileError> {
+        let part = profile.of(catalogue)?;
+        Ok(Offered {
+            profile: profile.name().to_owned(),
+            catalogue: part.digest().to_owned(),
+            told: Told { version: profile.version(), operations: part.operation_names() },
+        })
+    }
+
+    /// Operations that an account's owner was not told of.
+    pub fn beyond(&self, account: &RegisteredAccount) -> Vec<String> {
+        let Some(told) = &account.told else { return Vec::new() };
+        let known: BTreeSet<&String> = told.operations.iter().collect();
+        self.told.operations.iter().filter(|operation| !known.contains(operation)).cloned().collect()
     }
 }
 
@@ -99,8 +133,7 @@ impl Connections {
         &self,
         keys: &Keyring,
         account: &Account,
-        profile: &str,
-        catalogue: &str,
+        offered: &Offered,
     ) -> Result<Connected, ConnectionError> {
         for _ in 0..TRIES {
             let before = self.registry.registered(&account.id).await?;
@@ -121,8 +154,9 @@ impl Connections {
                 customer: account.customer.clone(),
                 regions: account.regions.clone(),
                 // An account stays on the profile that its owner was told of.
-                profile: before.as_ref().map_or_else(|| profile.to_owned(), |known| known.profile.clone()),
-                catalogue: before.as_ref().map_or_else(|| catalogue.to_owned(), |known| known.catalogue.clone()),
+                profile: before.as_ref().map_or_else(|| offered.profile.clone(), |known| known.profile.clone()),
+                catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),
+                told: before.as_ref().map_or_else(|| Some(offered.told.clone()), |known| known.told.clone()),
                 no_session_policy: before.as_ref().is_some_and(|known| known.no_session_policy),
                 added_at: before.as_ref().map_or_else(|| self.clock.now(), |known| known.added_at),
                 grant: Some(keys.seal(&account.id, &account.grant)?),
@@ -172,6 +206,19 @@ impl Connections {
             }
         }
         Err(busy(id))
+    }
+
+    /// From now on an account is read as its owner was told now. Answers what that adds.
+    pub async fn upgrade(&self, id: &AccountId, offered: &Offered) -> Result<Vec<String>, ConnectionError> {
+        let before = self.known(id).await?;
+        let added = offered.beyond(&before);
+        self.change(id, |account| {
+            account.profile.clone_from(&offered.profile);
+            account.catalogue.clone_from(&offered.catalogue);
+            account.told = Some(offered.told.clone());
+        })
+        .await?;
+        Ok(added)
     }
 
     /// Leaves an account alone from now on.

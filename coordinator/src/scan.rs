@@ -142,6 +142,8 @@ impl ScanRunner {
             accounts: accounts.len() as u64,
             lane: Lane::Normal,
             deadline_seconds: None,
+            // What is read is the catalogue that this scan was given: a profile's part.
+            profile_file: None,
             scheduled: false,
         };
         let ids = accounts.ids();

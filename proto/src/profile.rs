@@ -12,6 +12,9 @@ const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/profile_fi
 /// The profile of a scan that names none.
 pub const DEFAULT_PROFILE: &str = "full";
 
+/// A profile's file is small: it names categories, services and a few operations.
+pub const MAX_PROFILE_FILE: usize = 65_536;
+
 /// A mistake in a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("profile {profile}: {problem}")]
@@ -81,6 +84,9 @@ impl Profile {
     /// Reads a profile's file; `file` is what mistakes are told of.
     pub fn parse(file: &str, text: &str) -> Result<Profile, ProfileError> {
         let wrong = |problem: String| ProfileError { profile: file.to_owned(), problem };
+        if text.len() > MAX_PROFILE_FILE {
+            return Err(wrong(format!("has {} bytes: a profile has at most {MAX_PROFILE_FILE}", text.len())));
+        }
         let raw: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let is_named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
         if raw.name.is_empty() || raw.name.len() > 32 || !raw.name.chars().all(is_named) {
@@ -103,6 +109,19 @@ impl Profile {
             operations: raw.operations,
             except: raw.except,
         })
+    }
+
+    /// The profile that a scan was asked to read: one of fleetscan's own by its name, or the text of another.
+    pub fn of_scan(name: &str, file: Option<&str>) -> Result<Profile, ProfileError> {
+        // Scans that were asked for before there were profiles read everything.
+        let name = if name == "standard" { DEFAULT_PROFILE } else { name };
+        match file {
+            Some(text) => Profile::parse(name, text),
+            None => Profile::built_in(name).cloned().ok_or_else(|| ProfileError {
+                profile: name.to_owned(),
+                problem: "this fleetscan has no such profile: run the same version everywhere".to_owned(),
+            }),
+        }
     }
 
     /// Its name.

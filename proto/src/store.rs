@@ -35,6 +35,11 @@ pub struct ScanSpec {
     pub catalogue: String,
     /// Name of the profile.
     pub profile: String,
+    /// Text of a profile that is not one of fleetscan's own; at most [`MAX_PROFILE_FILE`] bytes.
+    ///
+    /// [`MAX_PROFILE_FILE`]: crate::MAX_PROFILE_FILE
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<String>,
     /// Root of its results, as the operator named it.
     pub out: String,
     /// How many accounts it has.

@@ -188,3 +188,34 @@ def test_a_profile_of_ones_own_makes_a_role(fleetscan, tmp_path):
     own.write_text('name = "own"\nversion = 3\ntitle = "Topics"\nservices = ["snss"]\n')
     ended = subprocess.run([fleetscan, "catalogue", "template", "--profile", str(own)], capture_output=True, text=True)
     assert ended.returncode == 2 and "no snss in the catalogue" in ended.stderr, ended.stderr
+
+
+FILE = 'service = "{id}"\ntitle = "x"\nprotocol = "json-1.1"\ntarget_prefix = "T"\nscope = "regional"\n[[limit]]\ngroup = "g"\nrate = 1\nsource = "s"\n[[operation]]\nname = "{name}"\n'
+
+
+def check(fleetscan, *files):
+    return subprocess.run([fleetscan, "catalogue", "check", *map(str, files)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("service, name", [("secretsmanager", "GetSecretValue"), ("iam", "CreateUser"), ("dynamodb", "Scan"), ("ssm", "GetParameters")])
+def test_check_refuses_what_can_never_be_called(fleetscan, tmp_path, service, name):
+    file = tmp_path / f"{service}.toml"
+    file.write_text(FILE.format(id=service, name=name))
+    ended = check(fleetscan, file)
+    assert ended.returncode == 2 and f"{service}:{name} can never be called" in ended.stderr, ended.stderr
+    file.write_text(FILE.format(id=service, name="ListThings"))
+    assert check(fleetscan, file).returncode == 0
+
+
+def test_check_refuses_a_catalogue_whose_session_policy_aws_would_not_take(fleetscan, tmp_path):
+    files = []
+    for n in range(130):
+        files.append(tmp_path / f"s{n}.toml")
+        files[-1].write_text(FILE.format(id=f"a-service-called-{n:03}", name="ListThings"))
+    assert check(fleetscan, *files[:20]).returncode == 0
+    ended = check(fleetscan, *files)
+    assert ended.returncode == 2 and "AWS takes 2048" in ended.stderr, ended.stderr
+
+
+def test_the_built_in_catalogue_and_its_profiles_are_sound(fleetscan):
+    assert check(fleetscan).returncode == 0

@@ -3,6 +3,7 @@
 //! * [`hub`]: the principal that fleetscan runs as
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
 //! * [`gate`]: what may be called at all; [`never`]: what is not, whatever else says so; [`policy`]: both for IAM
+//! * [`reads`]: what a task may call, by its scan's profile and its account's
 //! * [`guard`]: whether work may go on
 //! * [`limiter`]: how fast
 //! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod never;
 pub mod policy;
 pub mod probe;
+pub mod reads;
 pub mod retry;
 mod runner;
 pub mod session;

@@ -44,7 +44,14 @@ pub const NEVER: &[&str] = &[
 
 /// Operations that would match the list by their name, and whose IAM action is another one: S3's own names for what IAM
 /// calls s3:ListBucket are those of [`ALIASES`].
-const NAMESAKES: &[&str] = &["s3:GetObjectLockConfiguration", "s3:ListBucket*"];
+const NAMESAKES: &[&str] = &[
+    "s3:GetObjectLockConfiguration",
+    "s3:ListBuckets",
+    "s3:ListBucketAnalyticsConfigurations",
+    "s3:ListBucketIntelligentTieringConfigurations",
+    "s3:ListBucketInventoryConfigurations",
+    "s3:ListBucketMetricsConfigurations",
+];
 
 /// Names of operations that the list means, and that IAM knows by another name or under another service's.
 const ALIASES: &[&str] = &[
@@ -70,7 +77,7 @@ pub fn forbids_operation(service: &str, operation: &str) -> bool {
         Some(("*", of_any)) => of_any == operation,
         _ => **alias == name,
     };
-    ALIASES.iter().any(alias) || (forbids_action(&name) && !NAMESAKES.iter().any(|pattern| matches(pattern, &name)))
+    ALIASES.iter().any(alias) || (forbids_action(&name) && !NAMESAKES.contains(&name.as_str()))
 }
 
 /// IAM compares actions without case.

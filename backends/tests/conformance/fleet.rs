@@ -358,6 +358,7 @@ async fn create(store: &impl Store, n: i64) {
         accounts: 1,
         lane: Lane::Normal,
         deadline_seconds: None,
+        profile_file: None,
         scheduled: false,
     };
     store.create_scan(&spec, &[account(1)]).await.expect("created");

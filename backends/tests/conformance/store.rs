@@ -115,6 +115,7 @@ pub fn spec(n: usize) -> ScanSpec {
         accounts: 3,
         lane: Lane::Urgent,
         deadline_seconds: Some(3_600),
+        profile_file: Some("name = \"own\"".into()),
         scheduled: true,
     }
 }

@@ -165,6 +165,9 @@ pub enum AccountsCommand {
         /// Only these regions, separated by commas
         #[arg(long, value_delimiter = ',')]
         regions: Vec<String>,
+        /// What its owner was told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
     },
     /// Connect the accounts of a file: TOML, or CSV with the same names as columns
     Import {
@@ -173,6 +176,21 @@ pub enum AccountsCommand {
         /// Connect the accounts without a mistake even where others have one
         #[arg(long)]
         partial: bool,
+        /// What their owners were told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+    },
+    /// Read of accounts what the newest version of their profile reads, now that their owners know
+    UpgradeProfile {
+        /// Twelve digits each
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        ids: Vec<String>,
+        /// Every connected account
+        #[arg(long)]
+        all: bool,
+        /// Another profile: a name, or a file of your own; default: each account's own
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
     },
     /// The accounts that are connected
     List {
@@ -328,6 +346,9 @@ pub enum ScansCommand {
         /// Only these services, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
         services: Vec<String>,
+        /// What is read, of what each account's owner was told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
         /// Where results go: file:// or s3://, the same place for every worker
         #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
         out: String,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
 };
-use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError};
+use fleetscan_proto::{Lane, Lease, Profile, QueueError, ScanId, ScanRow, ScanState, StoreError};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -191,13 +191,22 @@ impl<'a> Leader<'a> {
                 return;
             }
         };
+        let profile = Profile::of_scan(&row.spec.profile, row.spec.profile_file.as_deref());
+        let catalogue = match profile.and_then(|profile| profile.of(&self.parts.catalogue)) {
+            Ok(part) => Arc::new(part),
+            Err(error) => {
+                tracing::error!(scan = %id, %error, "scan.no_profile: it is not known what it reads");
+                self.resting.insert(id.clone(), Instant::now() + RETRY);
+                return;
+            }
+        };
         let parts = ScanParts {
             queue: Arc::clone(&self.parts.queue),
             store: Arc::clone(&self.parts.store),
             sink,
             hub: Arc::clone(&self.parts.hub),
             clock: Arc::clone(&self.parts.clock),
-            catalogue: Arc::clone(&self.parts.catalogue),
+            catalogue,
             accounts: Arc::new(Registered(Arc::clone(&self.parts.registry))),
             assume_role_calls: Arc::new(|| None),
             fleet: Some(FleetLink {

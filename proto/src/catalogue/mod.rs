@@ -89,6 +89,13 @@ impl Catalogue {
     pub fn operation(&self, service: &str, name: &str) -> Option<&Operation> {
         self.service(service)?.operation(name)
     }
+    /// Every operation as `service:Operation`, sorted.
+    pub fn operation_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.services.iter().flat_map(|s| s.operations.iter().map(|o| format!("{}:{}", s.id, o.name))).collect();
+        names.sort();
+        names
+    }
     /// Sixteen hexadecimal digits of the SHA-256 of all files and, in a part of the catalogue, of what is in it.
     pub fn digest(&self) -> &str {
         &self.digest

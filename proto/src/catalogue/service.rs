@@ -1,7 +1,7 @@
 use super::{Binding, Category, FieldPath, Template};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How a service's API puts calls and answers on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -280,6 +280,15 @@ pub struct Service {
     pub limits: Vec<Limit>,
     /// Operations; a parent stands before its children.
     pub operations: Vec<Operation>,
+}
+
+impl Operation {
+    /// Whether it is among the operations that somebody was told of. GetCallerIdentity always is: it tells nothing but
+    /// whose session it is.
+    pub fn is_told(&self, service: &Service, told: &HashSet<&str>) -> bool {
+        let name = format!("{}:{}", service.id, self.name);
+        name == "sts:GetCallerIdentity" || told.contains(name.as_str())
+    }
 }
 
 impl Service {
