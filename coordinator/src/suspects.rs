@@ -121,7 +121,12 @@ impl Run<'_> {
         let open = tally.breaker_open();
         if open && !self.suspects.breaker_open {
             let (denied, attempted) = (tally.denied.len(), tally.attempted);
-            tracing::error!(denied, attempted, "many accounts deny AssumeRole at once: none is marked revoked");
+            tracing::error!(
+                scan = %self.spec.id,
+                denied,
+                attempted,
+                "breaker.opened: many accounts deny AssumeRole at once, none is marked revoked"
+            );
         }
         self.suspects.breaker_open = open;
         let hub_works = self.hub_works(now, open).await;
@@ -195,7 +200,7 @@ impl Run<'_> {
         }
         let answer = self.parts.hub.check().await;
         if let Err(problem) = &answer {
-            tracing::error!(%problem, "our own identity does not work: no account is marked revoked");
+            tracing::error!(scan = %self.spec.id, error = problem, "hub.broken: no account is marked revoked");
         }
         self.suspects.hub = Some((Instant::now(), answer.is_ok()));
         Some(answer.is_ok())
@@ -210,7 +215,11 @@ impl Run<'_> {
             insist!(self.options, self.parts.store.set_account_status(&status))?;
             self.suspects.revocations += 1;
             let code = &suspect.denial.code;
-            tracing::warn!(%account, %code, "AssumeRole is denied and confirmed: marked revoked");
+            let request_id = suspect.denial.request_id.as_deref();
+            tracing::warn!(
+                scan = %self.spec.id, %account, %code, aws.request_id = request_id,
+                "account.revoked: AssumeRole is denied, and that is confirmed"
+            );
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {

@@ -90,10 +90,10 @@ impl Live {
         Ok(Some(ScanView::new(&row, &counts, None, self.clock.now())))
     }
 
-    /// Every scan that is remembered, newest first.
-    pub async fn scans(&self) -> Result<Vec<ScanView>, StoreError> {
+    /// The newest scans, at most so many.
+    pub async fn scans(&self, limit: usize) -> Result<Vec<ScanView>, StoreError> {
         let mut views = Vec::new();
-        for row in self.store.scans().await? {
+        for row in self.store.scans().await?.into_iter().take(limit) {
             let counts = self.store.counts(&row.spec.id).await?;
             views.push(ScanView::new(&row, &counts, None, self.clock.now()));
         }
