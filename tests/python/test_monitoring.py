@@ -155,3 +155,14 @@ def test_health_names_the_part_that_is_away(observed):
     finally:
         observed.team.redis.thaw()
     servers.until(lambda: observed.prometheus.now('fleetscan_up{part="store",instance="127.0.0.1:%d"} == 1' % port), 60)
+
+
+def test_logs_are_lines_of_json_with_stable_fields(observed):
+    lines = [json.loads(line) for name in ("coordinator-1", "worker-1") for line in observed.team.log(name).splitlines()]
+    assert all({"timestamp", "level", "target", "message"} <= line.keys() for line in lines)
+    revoked = [line for line in lines if line["message"].startswith("account.revoked") and line["account"] == observed.revoked]
+    assert len(revoked) == 1, "a failure is told once, where it is handled"
+    assert revoked[0]["scan"] == observed.shown["id"] and revoked[0]["aws.request_id"]
+    text = json.dumps(lines)
+    for account in observed.team.aws.accounts:
+        assert account["external_id"] not in text and account["role_arn"] not in text

@@ -270,7 +270,7 @@ impl Worker {
     ) -> Result<Done, TaskError> {
         match error {
             SessionError::Denied { code, request_id, tries, our_fault } => {
-                tracing::warn!(code, aws.request_id = request_id, tries, "session.denied");
+                tracing::debug!(code, aws.request_id = request_id, tries, "session.denied");
                 let denial = AssumeDenial {
                     scan: execution.scan.clone(),
                     account: execution.cell.account.clone(),
