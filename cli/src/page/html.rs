@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use std::time::Duration;
 
-/// Points that the width of a chart holds: ten minutes.
-const POINTS: usize = 300;
+/// Points that the width of a chart holds at least: two minutes. At most it is ten, all that is remembered.
+const POINTS: usize = 60;
 
 /// A page around `body`.
 pub fn page(title: &str, body: &Markup) -> Markup {
@@ -78,7 +78,7 @@ pub fn live(now: &Overview, leave: &Leave) -> Markup {
         }
         @for scan in &under_way { (scan_under_way(scan, now.at, leave)) }
         section {
-            h2 { "The last minutes" }
+            h2 { "The last " (minutes(now)) }
             div class="charts" {
                 (chart_of("Calls to AWS per second", "", now, |point| point.calls))
                 (chart_of("Throttled calls per second", "throttled", now, |point| point.throttled))
@@ -99,9 +99,14 @@ pub fn live(now: &Overview, leave: &Leave) -> Markup {
     }
 }
 
+fn minutes(now: &Overview) -> String {
+    let shown = now.history.len().max(POINTS) as f64 * 2.0 / 60.0;
+    format!("{shown:.0} minutes")
+}
+
 fn chart_of(title: &str, class: &str, now: &Overview, value: impl Fn(&Point) -> f64) -> Markup {
     let values: Vec<f64> = now.history.iter().map(value).collect();
-    chart::curve(title, &values, POINTS, class)
+    chart::curve(title, &values, POINTS.max(values.len()), class)
 }
 
 fn tone(state: &str, count: u64) -> &'static str {
@@ -170,7 +175,7 @@ fn workers(workers: &[WorkerReport], now: Timestamp) -> Markup {
                     tbody {
                         @for worker in workers {
                             tr {
-                                td class="break" { (worker.worker) @if worker.draining { " " span class="tag" { "draining" } } }
+                                td { (worker.worker) @if worker.draining { " " span class="tag" { "draining" } } }
                                 td class="n" { (grouped(worker.in_work)) }
                                 td class="n" { (grouped(worker.calls_in_flight)) }
                                 td class="n" { (grouped(worker.calls)) }
@@ -199,7 +204,7 @@ fn ended(now: &Overview) -> Markup {
                         tbody {
                             @for scan in now.scans.iter().filter(|scan| !scan.is_under_way()) {
                                 tr {
-                                    td class="break" { (scan.id) }
+                                    td { (scan.id) }
                                     td { span class={ "tag " (word(scan)) } { (word(scan)) } }
                                     td { @match scan.finished_at { Some(at) => (clock(at)), None => "–" } }
                                     td class="n" { (grouped(scan.accounts)) }

@@ -94,9 +94,12 @@ impl Site {
             Err(_) => return error(StatusCode::PAYLOAD_TOO_LARGE, "a form of at most 4,096 bytes"),
         };
         let token = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token").map(|(_, value)| value);
-        match self.access.cookie_for(token.as_deref().unwrap_or_default()).await {
+        match self.access.cookie_for(token.as_deref().unwrap_or_default()) {
             Some(cookie) => see_other("/").cookie(&cookie),
-            None => html_answer(StatusCode::UNAUTHORIZED, html::login(true)),
+            None => {
+                tokio::time::sleep(access::WRONG).await;
+                html_answer(StatusCode::UNAUTHORIZED, html::login(true))
+            }
         }
     }
 }
