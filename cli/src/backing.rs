@@ -99,6 +99,25 @@ pub fn keys(args: &KeyArgs) -> Result<Keyring, Failure> {
     Keyring::parse(&text).map_err(Failure::usage)
 }
 
+/// The shortest token that opens the live page.
+const TOKEN: usize = 16;
+
+/// The token that opens the live page, from the environment or a file, if there is one.
+pub fn page_token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let text = match (std::env::var("FLEETSCAN_TOKEN"), file) {
+        (Ok(text), _) if !text.is_empty() => text,
+        (_, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|error| Failure::usage(format!("the token file {} cannot be read: {error}", file.display())))?,
+        _ => return Ok(None),
+    };
+    match text.trim() {
+        token if token.len() >= TOKEN => Ok(Some(token.to_owned())),
+        _ => Err(Failure::usage(format!(
+            "the live page's token has at least {TOKEN} characters: make one with `openssl rand -hex 32`"
+        ))),
+    }
+}
+
 /// A process's name in its fleet, where none was given.
 pub fn own_name(given: Option<&str>) -> String {
     if let Some(name) = given {

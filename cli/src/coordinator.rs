@@ -7,6 +7,7 @@ use crate::{
     listen::{self, Page},
     machine::HubIdentity,
     out::Out,
+    page::{Access, Site},
     signals,
     vitals::Vitals,
 };
@@ -14,6 +15,7 @@ use fleetscan_backends::SealedGrants;
 use fleetscan_coordinator::{
     ScanOptions,
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
+    live::Live,
 };
 use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
@@ -62,6 +64,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         catalogue: Arc::new(Catalogue::built_in().clone()),
         open_sink: Arc::new(fleetscan_worker::sink::open),
     };
+    let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());
     let options = FleetOptions {
         name: name.clone(),
         scan,
@@ -78,7 +81,13 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     if let Some(address) = args.listen {
         let asked = Arc::clone(&coordinator);
         let registries = vec![coordinator.metrics().registry().clone(), vitals.registry().clone()];
-        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())) };
+        let token = backing::page_token(args.token_file.as_deref())?;
+        let live = Live::watch(store, fleet, registry, Arc::new(SystemClock), coordinator.state());
+        if token.is_none() && !address.ip().is_loopback() {
+            tracing::warn!("page.no_token: beyond this machine the live page needs FLEETSCAN_TOKEN_FILE");
+        }
+        let site = Some(Site::new(live, Access::new(address, token.as_deref())));
+        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())), site };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "coordinator.listens");
     }

@@ -130,9 +130,15 @@ impl Pace {
     }
 }
 
-/// Shows progress until the scan has ended; dropping it clears what is drawn.
-pub async fn show(mut progress: watch::Receiver<Progress>, stats: impl Fn() -> Stats + Send, terminal: Terminal) {
-    let mut pace = Pace { started: Instant::now(), looks: VecDeque::new() };
+/// Shows progress until the scan has ended; dropping it clears what is drawn. `already`: for so long the scan has run.
+pub async fn show(
+    mut progress: watch::Receiver<Progress>,
+    stats: impl Fn() -> Stats + Send,
+    already: Duration,
+    terminal: Terminal,
+) {
+    let started = Instant::now().checked_sub(already).unwrap_or_else(Instant::now);
+    let mut pace = Pace { started, looks: VecDeque::new() };
     let _cleared = terminal.live.then(Drawing::begin);
     let mut redraw = tokio::time::interval(REDRAW);
     let mut last_line = Instant::now();

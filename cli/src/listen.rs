@@ -1,15 +1,19 @@
-//! `--listen`: metrics and health over HTTP, for Prometheus and whoever keeps processes alive.
+//! `--listen`: metrics and health over HTTP, for Prometheus and whoever keeps processes alive; on a coordinator, its
+//! live page as well.
 
-use crate::failure::Failure;
-use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, body::Bytes, body::Incoming, header, service::service_fn};
+use crate::{
+    failure::Failure,
+    page::{Body, Site},
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, service::service_fn};
 use hyper_util::rt::TokioIo;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 
-/// Connections that are served at once; scrapers are few.
-const CONNECTIONS: usize = 64;
+/// Connections that are served at once; scrapers and browsers are few.
+const CONNECTIONS: usize = 128;
 /// How long a request may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -19,6 +23,8 @@ pub struct Page {
     pub registries: Vec<Registry>,
     /// Whether the process can do its work now: the reason why not, in a sentence.
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// What is served beside these.
+    pub site: Option<Site>,
 }
 
 /// Serves until the process ends. Answers the address, whose port was chosen where 0 was asked for.
@@ -45,7 +51,7 @@ pub async fn serve(address: SocketAddr, page: Page) -> Result<SocketAddr, Failur
             tokio::spawn(async move {
                 let answer = service_fn(|request| {
                     let page = Arc::clone(&page);
-                    async move { Ok::<_, Infallible>(page.answer(&request)) }
+                    async move { Ok::<_, Infallible>(page.answer(request).await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(hyper_util::rt::TokioTimer::new())
@@ -62,11 +68,16 @@ pub async fn serve(address: SocketAddr, page: Page) -> Result<SocketAddr, Failur
 }
 
 impl Page {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let plain = matches!(path, "/metrics" | "/healthz" | "/readyz");
+        if let Some(site) = self.site.as_ref().filter(|_| !plain) {
+            return site.answer(request).await.into_response();
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
         }
-        match request.uri().path() {
+        match path {
             "/metrics" => self.metrics(),
             // The process runs: that is all that a restart could mend.
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -79,7 +90,7 @@ impl Page {
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Response<Body> {
         let encoder = TextEncoder::new();
         let mut body = Vec::new();
         for registry in &self.registries {
@@ -87,7 +98,7 @@ impl Page {
                 return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
             }
         }
-        let mut response = Response::new(Full::from(body));
+        let mut response = Response::new(Full::from(body).boxed_unsync());
         if let Ok(kind) = header::HeaderValue::from_str(encoder.format_type()) {
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
@@ -95,8 +106,8 @@ impl Page {
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Full::from(body).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -154,7 +154,8 @@ impl Machine {
         let worker_stop = CancellationToken::new();
         let progress = runner.progress();
         let shown = worker.clone();
-        let showing = tokio::spawn(display::show(runner.progress(), move || shown.stats(), self.terminal));
+        let showing =
+            tokio::spawn(display::show(runner.progress(), move || shown.stats(), Duration::ZERO, self.terminal));
         let mut working = tokio::spawn(worker.run(worker_stop.clone()));
         let end = tokio::select! {
             end = runner.run(opened, stop.clone()) => end.map_err(Failure::from),

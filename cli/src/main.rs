@@ -21,6 +21,7 @@ mod logging;
 mod machine;
 mod numbers;
 mod out;
+mod page;
 mod profile;
 mod results;
 mod scan;
@@ -45,7 +46,12 @@ const BLOCKING_THREADS: usize = 8;
 fn main() -> ExitCode {
     heap::advise();
     let args = args::Args::parse();
-    logging::start(args.global.verbose, args.global.log.as_deref());
+    logging::start(&logging::Log {
+        verbose: args.global.verbose,
+        filter: args.global.log.as_deref(),
+        format: args.global.log_format,
+        serves: matches!(args.command, args::Command::Coordinator(_) | args::Command::Worker(_)),
+    });
     let json = args.command.wants_json();
     let ran = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

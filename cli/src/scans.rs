@@ -17,11 +17,17 @@ use fleetscan_coordinator::{
 };
 use fleetscan_proto::{
     AccountId, Clock as _, Lane, Outcome, Profile, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState,
-    SystemClock, catalogue::Catalogue,
+    SystemClock, WorkTotals, WorkerReport, catalogue::Catalogue,
 };
 use fleetscan_worker::Stats;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How often the store is asked while a scan is watched.
@@ -110,20 +116,19 @@ async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal
     let stop = signals::stop_in_order()?;
     let store = Arc::clone(&memory.store);
     let (sender, receiver) = watch::channel(Progress::default());
-    let calls = sender.subscribe();
-    let showing = tokio::spawn(display::show(
-        receiver,
-        move || {
-            let totals = calls.borrow().counts.totals.clone();
-            Stats { calls: totals.calls, throttled: totals.throttled, records: totals.records, ..Stats::default() }
-        },
-        terminal,
-    ));
+    let mut team = Team::default();
+    let figures = Arc::clone(&team.figures);
+    let begun = found(store.scan(id).await?, id)?.spec.started_at;
+    let already = Duration::try_from(SystemClock.now().duration_since(begun)).unwrap_or_default();
+    let shown = move || *figures.lock().unwrap_or_else(PoisonError::into_inner);
+    let showing = tokio::spawn(display::show(receiver, shown, already, terminal));
     let row = loop {
         let row = found(store.scan(id).await?, id)?;
         let counts = store.counts(id).await?;
         let over = !matches!(row.state, ScanState::Running | ScanState::Cancelling);
-        sender.send_replace(progress(&row, counts, over));
+        team.look(&memory.fleet.workers().await?, &counts.totals);
+        let suspects = store.open_denials(id, None).await?.len() as u64;
+        sender.send_replace(Progress { suspects, ..progress(&row, counts, over) });
         if over {
             break row;
         }
@@ -146,6 +151,34 @@ async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal
         write!(std::io::stdout(), "{}", text(&row, &counts))?;
     }
     Ok(exit)
+}
+
+/// What the fleet's workers do, as one worker's figures: calls by their reports, which are of now, and what was read by
+/// the scan's own count.
+#[derive(Default)]
+struct Team {
+    figures: Arc<Mutex<Stats>>,
+    /// Calls of each worker at the last look.
+    calls: HashMap<(String, Timestamp), u64>,
+}
+
+impl Team {
+    fn look(&mut self, reports: &[WorkerReport], totals: &WorkTotals) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = HashMap::new();
+        for report in reports {
+            let key = (report.worker.clone(), report.started_at);
+            // What one had done before it was first met is nothing of now.
+            let before = self.calls.get(&key).copied().unwrap_or(report.calls);
+            figures.calls += report.calls.saturating_sub(before);
+            calls.insert(key, report.calls);
+        }
+        self.calls = calls;
+        figures.calls_in_flight = reports.iter().map(|report| report.calls_in_flight).sum();
+        figures.cells_in_flight = reports.iter().map(|report| report.in_work).sum();
+        figures.throttled = totals.throttled;
+        figures.records = totals.records;
+    }
 }
 
 fn progress(row: &ScanRow, counts: ScanCounts, over: bool) -> Progress {
@@ -299,5 +332,29 @@ fn known_services(services: Vec<String>, profile: &Profile, part: &Catalogue) ->
     match services.iter().find_map(|name| crate::scan::not_read(name, profile, part)) {
         Some(mistake) => Err(Failure::usage(mistake)),
         None => Ok(services),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(name: &str, calls: u64) -> WorkerReport {
+        let report = json!({ "worker": name, "version": "", "catalogue": "", "started_at": "1970-01-01T00:00:00Z",
+            "concurrency": 1, "held": 9, "in_work": 2, "calls": calls, "calls_in_flight": 3, "shards": {} });
+        serde_json::from_value(report).expect("a report")
+    }
+
+    #[test]
+    fn calls_only_grow_whoever_comes_or_goes() {
+        let (mut team, totals) = (Team::default(), WorkTotals { records: 7, ..WorkTotals::default() });
+        let mut look = |reports: &[WorkerReport]| {
+            team.look(reports, &totals);
+            *team.figures.lock().expect("figures")
+        };
+        assert_eq!(look(&[report("a", 100)]).calls, 0);
+        assert_eq!(look(&[report("a", 130), report("b", 5_000)]).calls, 30);
+        let last = look(&[report("b", 5_010)]);
+        assert_eq!((last.calls, last.calls_in_flight, last.cells_in_flight, last.records), (40, 3, 2, 7));
     }
 }

@@ -51,7 +51,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     if let Some(address) = args.listen {
         let asked = Arc::clone(&worker);
         let registries = vec![worker.metrics().registry().clone(), vitals.registry().clone()];
-        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())) };
+        let page = Page { registries, ready: Arc::new(move || asked.ready().and_then(|()| vitals.well())), site: None };
         let bound = listen::serve(address, page).await?;
         tracing::info!(%bound, "worker.listens");
     }

@@ -50,7 +50,7 @@ impl Run<'_> {
         insist!(self.options, store.end_scan(&self.spec.id, ended, manifest.finished_at))?;
         let kept = history::prune(store.as_ref(), sink.as_ref(), &self.spec.out, self.options.keep_scans).await;
         if let Err(error) = kept {
-            tracing::warn!(%error, "older results were not pruned; the next scan tries again");
+            tracing::warn!(scan = %self.spec.id, %error, "history.not_pruned: the next scan tries again");
         }
         Ok(manifest)
     }
@@ -102,7 +102,7 @@ impl Run<'_> {
                     }
                 }
                 Err(problem) => {
-                    tracing::error!(%problem, "a part is missing or damaged");
+                    tracing::error!(scan = %self.spec.id, error = problem, "part.damaged: missing, or not what the ledger says");
                     tally.damaged += 1;
                     if tally.first.is_empty() {
                         tally.first = problem;
@@ -132,7 +132,7 @@ impl Run<'_> {
             && let Some(changed) = standing::after_scan(&status, passed.denied, &asked, self.parts.clock.now())
         {
             if changed.state == AccountState::Degraded && status.state != AccountState::Degraded {
-                tracing::warn!(%account, denied = changed.denied.len(), "some actions are denied: marked degraded");
+                tracing::warn!(scan = %self.spec.id, %account, denied = changed.denied.len(), "account.degraded: some actions are denied");
             }
             insist!(self.options, store.set_account_status(&changed))?;
         }

@@ -6,6 +6,7 @@
 //!   answer, publishes again what was lost, and ends the scan
 //! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
 //! * [`fleet`]: the coordinator of a fleet, which runs every scan that was asked for
+//! * [`live`]: what the fleet is about right now, for people and programs that look
 //! * [`history`]: which of the older results are kept
 //!
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
@@ -21,6 +22,7 @@ mod finalise;
 pub mod fleet;
 pub mod history;
 mod ledger_file;
+pub mod live;
 mod options;
 mod parts;
 pub mod plan;

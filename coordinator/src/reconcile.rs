@@ -78,7 +78,7 @@ impl Run<'_> {
         }
         self.reconciler.oldest = oldest;
         if again > 0 {
-            tracing::warn!(cells = again, "cells made no progress: published again");
+            tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Run<'_> {
     fn breaker_is(&mut self, why: Option<String>) {
         match (&self.suspects.breaker, &why) {
             (None, Some(why)) => {
-                tracing::error!(scan = %self.spec.id, why, "breaker.opens: no account is marked revoked");
+                tracing::error!(scan = %self.spec.id, why, "breaker.opened: no account is marked revoked");
             }
             (Some(_), None) => tracing::warn!(scan = %self.spec.id, "breaker.closes"),
             _ => {}
@@ -220,7 +220,7 @@ impl Run<'_> {
         }
         let answer = self.parts.hub.check().await;
         if let Err(problem) = &answer {
-            tracing::error!(%problem, "our own identity does not work: no account is marked revoked");
+            tracing::error!(scan = %self.spec.id, error = problem, "hub.broken: no account is marked revoked");
         }
         self.suspects.hub = Some((Instant::now(), answer.is_ok()));
         Some(answer.is_ok())
@@ -235,7 +235,11 @@ impl Run<'_> {
             insist!(self.options, self.parts.store.set_account_status(&status))?;
             self.suspects.revocations += 1;
             let code = &suspect.denial.code;
-            tracing::warn!(%account, %code, "AssumeRole is denied and confirmed: marked revoked");
+            let request_id = suspect.denial.request_id.as_deref();
+            tracing::warn!(
+                scan = %self.spec.id, %account, %code, aws.request_id = request_id,
+                "account.revoked: AssumeRole is denied, and that is confirmed"
+            );
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {

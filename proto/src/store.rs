@@ -275,6 +275,30 @@ pub enum AccountState {
     Disconnected,
 }
 
+impl AccountState {
+    /// All of them, in the order in which people are shown them.
+    pub const ALL: [AccountState; 6] = [
+        AccountState::Active,
+        AccountState::Degraded,
+        AccountState::Revoked,
+        AccountState::Pending,
+        AccountState::Paused,
+        AccountState::Disconnected,
+    ];
+
+    /// The name in tables, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AccountState::Pending => "pending",
+            AccountState::Active => "active",
+            AccountState::Degraded => "degraded",
+            AccountState::Revoked => "revoked",
+            AccountState::Paused => "paused",
+            AccountState::Disconnected => "disconnected",
+        }
+    }
+}
+
 /// What the store remembers of an account. Holds no grant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountStatus {

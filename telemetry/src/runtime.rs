@@ -2,7 +2,7 @@
 
 use crate::registrar::{Registrar, opts};
 use prometheus::{
-    Gauge, IntGauge,
+    Counter, IntGauge,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -15,7 +15,7 @@ pub struct Runtime {
     tasks: IntGauge,
     queued: IntGauge,
     threads: IntGauge,
-    busy: Gauge,
+    busy: Counter,
 }
 
 impl Runtime {
@@ -29,9 +29,9 @@ impl Runtime {
             tasks: IntGauge::with_opts(opts("tokio_tasks", "Tasks of the runtime that are alive"))?,
             queued: IntGauge::with_opts(opts("tokio_queued_tasks", "Tasks that wait in the runtime's global queue"))?,
             threads: IntGauge::with_opts(opts("tokio_threads", "Threads that run tasks"))?,
-            busy: Gauge::with_opts(opts(
-                "tokio_busy_seconds",
-                "Seconds that the runtime's threads have worked, summed since the start; threads x seconds is the most",
+            busy: Counter::with_opts(opts(
+                "tokio_busy_seconds_total",
+                "Time that the runtime's threads have worked, summed over them",
             ))?,
         })
     }
@@ -49,7 +49,7 @@ impl Collector for Runtime {
         self.queued.set(signed(metrics.global_queue_depth()));
         self.threads.set(signed(metrics.num_workers()));
         let busy = (0..metrics.num_workers()).map(|n| metrics.worker_total_busy_duration(n).as_secs_f64());
-        self.busy.set(busy.sum());
+        self.busy.inc_by((busy.sum::<f64>() - self.busy.get()).max(0.0));
         [self.tasks.collect(), self.queued.collect(), self.threads.collect(), self.busy.collect()].concat()
     }
 }

@@ -65,6 +65,7 @@ impl Fleet {
             services: Vec::new(),
             catalogue: "catalogue".into(),
             profile: "full".into(),
+            profile_file: None,
             out: "file:///nowhere".into(),
             accounts: ACCOUNTS as u64,
             lane: fleetscan_proto::Lane::Normal,

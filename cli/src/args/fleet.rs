@@ -70,9 +70,13 @@ pub struct CoordinatorArgs {
     /// Its name, unique in the fleet; default: host and process
     #[arg(long, env = "FLEETSCAN_NAME")]
     pub name: Option<String>,
-    /// Serve metrics and health here: /metrics, /healthz, /readyz
-    #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS")]
+    /// Serve the live page here, with /metrics, /healthz, /readyz; a port alone is one of this machine
+    #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS", value_parser = super::address)]
     pub listen: Option<std::net::SocketAddr>,
+    /// File with the token that opens the live page, and lets it cancel and pause. Or FLEETSCAN_TOKEN. Without one the
+    /// page is read-only, and for this machine alone
+    #[arg(long, env = "FLEETSCAN_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Scans that run at once; urgent ones go first
     #[arg(long, default_value_t = 8, value_parser = at_least_one)]
     pub scans_at_once: usize,
@@ -119,8 +123,8 @@ pub struct WorkerArgs {
     /// After so long a cell hands in its part and goes on later, perhaps elsewhere
     #[arg(long, default_value_t = 240, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=900))]
     pub slice_seconds: u64,
-    /// Serve metrics and health here: /metrics, /healthz, /readyz
-    #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS")]
+    /// Serve metrics and health here: /metrics, /healthz, /readyz; a port alone is one of this machine
+    #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS", value_parser = super::address)]
     pub listen: Option<std::net::SocketAddr>,
     /// For tests: the process dies of this cell
     #[cfg(debug_assertions)]

@@ -4,6 +4,7 @@ mod fleet;
 
 pub use fleet::*;
 
+use crate::logging::LogFormat;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -27,6 +28,16 @@ pub struct Global {
     /// Filter of the log, as tracing-subscriber takes it: `warn,fleetscan_worker=debug`
     #[arg(long, global = true, env = "FLEETSCAN_LOG", hide = true)]
     pub log: Option<String>,
+    /// How log lines look: auto is JSON for coordinators and workers away from a terminal
+    #[arg(
+        long,
+        global = true,
+        env = "FLEETSCAN_LOG_FORMAT",
+        default_value = "auto",
+        hide = true,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
 }
@@ -360,4 +371,13 @@ fn share(text: &str) -> Result<f64, String> {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
         _ => Err("write a number above 0 and at most 1, such as 0.5".to_owned()),
     }
+}
+
+/// An address to listen at; a port alone is one of this machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = match text.strip_prefix(':').unwrap_or(text) {
+        port if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
+    };
+    whole.parse().map_err(|_| "write a port, or an address with a port, such as 127.0.0.1:9464".to_owned())
 }

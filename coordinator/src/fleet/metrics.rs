@@ -7,15 +7,6 @@ use fleetscan_telemetry::{Counters, Gauges, Label, Registrar};
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Every state an account may have, so that a state without accounts says 0.
-const STATES: [(AccountState, &str); 6] = [
-    (AccountState::Pending, "pending"),
-    (AccountState::Active, "active"),
-    (AccountState::Degraded, "degraded"),
-    (AccountState::Revoked, "revoked"),
-    (AccountState::Paused, "paused"),
-    (AccountState::Disconnected, "disconnected"),
-];
 /// Ages by which stale accounts are told.
 const STALE: [(&str, Duration); 3] = [
     ("24h", Duration::from_secs(24 * 3_600)),
@@ -60,7 +51,7 @@ impl Default for Metrics {
             accounts: gauges(
                 "accounts",
                 "Accounts by where they stand",
-                Label::new("status", STATES.map(|(_, name)| name)),
+                Label::new("status", AccountState::ALL.map(AccountState::as_str)),
             ),
             stale: gauges(
                 "accounts_stale",
@@ -201,9 +192,9 @@ impl Metrics {
 
     /// Sets what a look at all accounts tells; dearer, and so done less often.
     pub(crate) fn tell_accounts(&self, accounts: &[Listed], now: jiff::Timestamp, every: Option<Duration>) {
-        for (state, label) in STATES {
+        for state in AccountState::ALL {
             let count = accounts.iter().filter(|account| account.state() == state).count();
-            self.accounts.with(&[label]).set(signed(count as u64));
+            self.accounts.with(&[state.as_str()]).set(signed(count as u64));
         }
         let connected = |one: &&Listed| {
             matches!(one.state(), AccountState::Pending | AccountState::Active | AccountState::Degraded)
@@ -244,6 +235,7 @@ mod tests {
             no_session_policy: false,
             added_at,
             grant,
+            told: None,
             removed_at: None,
             version: 1,
         };

@@ -77,7 +77,7 @@ impl Worker {
         };
         progress.started_at.get_or_insert(now);
         if unfinished >= POISON {
-            tracing::error!(%cell, unfinished, "cell.poison: its workers died of it again and again");
+            tracing::error!(unfinished, "cell.poison: its workers died of it again and again");
             self.poisoned(scan, cell, generation).await;
             return Ok(Done::Dead);
         }
@@ -93,7 +93,7 @@ impl Worker {
             Ok(sink) => sink,
             Err(NoSink::NoScan) => return Ok(Done::Ack),
             Err(error) => {
-                tracing::error!(%scan, %error, "sink.not_opened");
+                tracing::error!(%error, "sink.not_opened");
                 return Ok(Done::Defer(generation, FAULT_WAIT));
             }
         };
@@ -206,6 +206,9 @@ impl Worker {
         let completion = persist!(self, self.parts.store.complete(scan, generation, &line), doubted)?;
         if completion == Completion::First {
             self.caller.metrics.cell_ended(&service.id, ended_as, worked);
+            if ended_as == Outcome::Failed {
+                tracing::warn!(error = line.error.as_deref().unwrap_or_default(), attempts, "cell.failed");
+            }
         }
         if completion != Completion::First
             && !doubted
@@ -272,6 +275,7 @@ impl Worker {
     ) -> Result<Done, TaskError> {
         match error {
             SessionError::Denied { code, request_id, tries, our_fault } => {
+                tracing::debug!(code, aws.request_id = request_id, tries, "session.denied");
                 let denial = AssumeDenial {
                     scan: execution.scan.clone(),
                     account: execution.cell.account.clone(),
@@ -286,7 +290,7 @@ impl Worker {
                 self.hand_in(execution, progress, writer, DENIAL_WAIT).await
             }
             SessionError::Unavailable(why) => {
-                tracing::warn!(account = %execution.cell.account, error = why, "session.unavailable");
+                tracing::warn!(error = why, "session.unavailable");
                 self.hand_in(execution, progress, writer, FAULT_WAIT).await
             }
             SessionError::NoGrant => self.complete(execution, progress, writer, Outcome::Cancelled).await,
@@ -329,7 +333,7 @@ impl Worker {
             parts: Vec::new(),
         };
         if let Err(error) = persist!(self, self.parts.store.complete(scan, generation, &line)) {
-            tracing::error!(error = %error, cell = %cell, "cell.poison.unrecorded");
+            tracing::error!(error = %error, "cell.poison.unrecorded");
         }
     }
 
@@ -346,7 +350,7 @@ impl Worker {
 /// Removes a part that does not count. Readers would pass over it; this only saves space.
 async fn discard(sink: &dyn Sink, scan: &ScanId, cell: &Cell, part: &PartName) {
     if let Err(error) = sink.remove(&ResultPaths(scan).part(cell, &part.name)).await {
-        tracing::warn!(error = %error, cell = %cell, "part.not_removed");
+        tracing::warn!(error = %error, "part.not_removed");
     }
 }
 

@@ -33,11 +33,11 @@ impl Worker {
             Ok(found) => found,
             Err(_) if self.draining.is_cancelled() => return Ok(Done::Release),
             Err(NotNow::Ours(why)) => {
-                tracing::warn!(account = %account, error = why, "probe.not_now");
+                tracing::warn!(error = why, "probe.not_now");
                 return Ok(Done::Defer(generation, PROBE_WAIT));
             }
             Err(NotNow::Failing(why)) if attempt + 1 < PROBE_ATTEMPTS => {
-                tracing::warn!(account = %account, error = why, "probe.failing");
+                tracing::warn!(error = why, "probe.failing");
                 return Ok(Done::Retry(PROBE_WAIT));
             }
             Err(NotNow::Failing(why)) => {

@@ -6,6 +6,7 @@ use fleetscan_proto::{Delivery, QueueError, Task, TaskConsumer, TaskKind};
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// How long a copy waits whose cell is in work here.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -70,7 +71,8 @@ impl Worker {
                 }
             }
         };
-        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        let span = self.span_of(&task);
+        let ended = AssertUnwindSafe(work.instrument(span.clone())).catch_unwind().await;
         let word = match ended {
             Ok(Ok(Done::Ack)) => Word::Ack,
             Ok(Ok(Done::Release)) => Word::Release,
@@ -86,10 +88,10 @@ impl Worker {
                 Word::Defer(Box::new(task), delay)
             }
             Ok(Err(TaskError::Store(error))) => {
-                tracing::warn!(error = %error, scan = %task.scan, account = %task.account(), "task.unrecorded");
+                tracing::warn!(parent: &span, error = %error, "task.unrecorded");
                 Word::Defer(Box::new(task), UNRECORDED_WAIT)
             }
-            Err(_panic) => self.panicked(task).await,
+            Err(_panic) => self.panicked(task).instrument(span).await,
         };
         drop(seat);
         self.settle(consumer, tag, word).await;
@@ -102,16 +104,33 @@ impl Worker {
             Ok(reads) => Ok(Guard { reads: Some(reads), ..guard }),
             Err(NoReads::NoScan) => Err(Done::Ack),
             Err(error) => {
-                tracing::error!(scan = %task.scan, account = %task.account(), %error, "task.reads_unknown");
+                tracing::error!(%error, "task.reads_unknown");
                 Err(Done::Defer(task.generation, UNRECORDED_WAIT))
             }
         }
     }
 
+    /// What every line about the task carries.
+    fn span_of(&self, task: &Task) -> tracing::Span {
+        let (region, service) = match &task.kind {
+            TaskKind::Probe { .. } => (None, None),
+            TaskKind::Cell(cell) => (Some(cell.region.as_str()), Some(cell.service.as_str())),
+        };
+        tracing::error_span!(
+            "task",
+            scan = %task.scan,
+            account = %task.account(),
+            region,
+            service,
+            worker = self.config.name,
+            attempt = task.attempt,
+        )
+    }
+
     /// A task that panics is tried twice more; then it is poison, and its cell says so.
     async fn panicked(&self, mut task: Task) -> Word {
         task.attempt += 1;
-        tracing::error!(scan = %task.scan, account = %task.account(), attempt = task.attempt, "task.panicked");
+        tracing::error!(attempt = task.attempt, "task.panicked");
         if task.attempt < 3 {
             return Word::Defer(Box::new(task), Duration::from_secs(1));
         }
