@@ -14,14 +14,17 @@ use fleetscan_proto::catalogue::{Catalogue, Operation, Service};
 use std::sync::Arc;
 
 /// Operations begin with one of these, or do not leave. `Generate` is for IAM's reports, which create nothing.
-const READ_VERBS: &[&str] = &["Get", "List", "Describe", "Head", "BatchGet", "Lookup", "Search", "Generate"];
+const READ_VERBS: &[&str] = &["Get", "List", "Describe", "Head", "BatchGet", "Lookup", "Search", "Select", "Generate"];
 
 /// Readers of secrets and data, by service (`*`: of any service): never, whatever the catalogue says.
 const NEVER: &[(&str, &[&str])] = &[
     ("secretsmanager", &["GetSecretValue", "BatchGetSecretValue", "GetRandomPassword"]),
     ("ssm", &["GetParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory", "GetCommandInvocation"]),
     ("dynamodb", &["GetItem", "BatchGetItem", "GetRecords"]),
-    ("s3", &["GetObject", "GetObjectTorrent", "ListObjects", "ListObjectsV2", "ListObjectVersions"]),
+    (
+        "s3",
+        &["GetObject", "GetObjectTorrent", "ListObjects", "ListObjectsV2", "ListObjectVersions", "SelectObjectContent"],
+    ),
     ("sts", &["GetSessionToken", "GetFederationToken", "GetWebIdentityToken"]),
     (
         "kms",
@@ -35,7 +38,10 @@ const NEVER: &[(&str, &[&str])] = &[
         ],
     ),
     ("ec2", &["GetPasswordData", "GetConsoleOutput", "GetConsoleScreenshot"]),
-    ("*", &["GetAuthorizationToken", "GetRecords", "GetLogEvents"]),
+    ("stepfunctions", &["DescribeExecution", "GetExecutionHistory", "GetActivityTask", "DescribeMapRun"]),
+    ("config", &["GetResourceConfigHistory", "GetAggregateResourceConfig", "BatchGetResourceConfig"]),
+    ("cloudtrail", &["GetQueryResults"]),
+    ("*", &["GetAuthorizationToken", "GetDownloadUrlForLayer", "BatchGetImage", "GetRecords", "GetLogEvents"]),
 ];
 
 /// A call that was not made.
@@ -134,6 +140,9 @@ mod tests {
             ("iam", "CreateUser"),
             ("events", "PutEvents"),
             ("states", "StartExecution"),
+            ("stepfunctions", "GetExecutionHistory"),
+            ("ecr", "GetAuthorizationToken"),
+            ("s3", "SelectObjectContent"),
             ("iam", "TagRole"),
             ("iam", "DetachRolePolicy"),
         ] {

@@ -9,7 +9,7 @@ pub const MAX_CHARACTERS: usize = 2_048;
 
 /// What no session may do, should verb wildcards be needed: readers of secrets and data that begin like readers of
 /// configuration.
-const NEVER: [&str; 15] = [
+const NEVER: [&str; 29] = [
     "secretsmanager:GetSecretValue",
     "secretsmanager:BatchGetSecretValue",
     "ssm:GetParameter*",
@@ -24,7 +24,21 @@ const NEVER: [&str; 15] = [
     "lambda:GetLayerVersion",
     "ec2:GetPasswordData",
     "ec2:GetConsole*",
+    "ec2:DescribeInstanceAttribute",
     "kms:Decrypt",
+    "kms:GetParametersForImport",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "states:DescribeExecution",
+    "states:DescribeMapRun",
+    "states:GetExecutionHistory",
+    "states:GetActivityTask",
+    "bedrock:GetAsyncInvoke",
+    "bedrock:GetInvocationStep",
+    "bedrock:GetAgentMemory",
+    "config:GetResourceConfigHistory",
+    "config:GetAggregateResourceConfig",
+    "cloudtrail:GetQueryResults",
 ];
 
 /// A policy that does not fit.
@@ -77,6 +91,7 @@ mod tests {
             policy.len() <= MAX_CHARACTERS
                 && policy.contains("\"Deny\"")
                 && policy.contains("secretsmanager:GetSecretValue")
+                && policy.contains("ecr:GetAuthorizationToken")
         );
         let few = session_policy(catalogue, &["sns".to_owned()]).expect("fits");
         assert!(!few.contains('*') || few.contains("\"Resource\":\"*\""), "{few}");
