@@ -9,7 +9,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use fleetscan_proto::catalogue::{Binding, FieldPath, Operation, Paging};
+use fleetscan_proto::catalogue::{FieldPath, Operation, Paging};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ impl Asked<'_> {
         };
         let mut batched = false;
         for (name, binding) in &self.operation.with {
-            if !matches!(binding, Binding::Item { .. }) {
+            if !binding.is_of_item() {
                 continue;
             }
             match element {

@@ -180,7 +180,7 @@ pub struct Meant {
 
 /// The parameters that lead to a key.
 fn params(operation: &Operation, key: &str, typed: Option<&[Value]>, cell: &Cell, signing: &str) -> Map<String, Value> {
-    use fleetscan_proto::catalogue::Binding;
+    use fleetscan_proto::catalogue::{Binding, place};
     let mut params = operation.input.clone();
     let texts = || key.split('\x1f').map(Value::from).collect();
     let mut values = typed.map_or_else(texts, <[Value]>::to_vec).into_iter();
@@ -189,10 +189,10 @@ fn params(operation: &Operation, key: &str, typed: Option<&[Value]>, cell: &Cell
         let value = match binding {
             Binding::Account => Value::from(cell.account.as_str()),
             Binding::Region => Value::from(signing),
-            Binding::Item { .. } => values.next().unwrap_or_default(),
+            Binding::Item { .. } | Binding::Text(_) | Binding::Trail(_) => values.next().unwrap_or_default(),
         };
         let value = if batch == Some(name) { json!([value]) } else { value };
-        params.insert(name.clone(), value);
+        place(&mut params, name, value);
     }
     if let Some(batch) = batch.filter(|batch| !operation.with.iter().any(|(name, _)| name == batch)) {
         params.insert(batch.to_owned(), json!([values.next().unwrap_or_default()]));
@@ -223,7 +223,8 @@ impl<'a> Walk<'a> {
         let engine = &expectations.engine;
         let changes = engine.live.changes(account);
         let persona = engine.world.persona(account);
-        let denial = |o: &Operation| policy::denied(persona, changes.as_ref(), &service.id, &o.action);
+        let owner = |o: &Operation| o.lender.clone().unwrap_or_else(|| service.id.clone());
+        let denial = |o: &Operation| policy::denied(persona, changes.as_ref(), &owner(o), &o.action);
         Self {
             service,
             stock,
@@ -277,9 +278,10 @@ impl<'a> Walk<'a> {
 
     fn answer(&mut self, operation: &'a Operation, key: &str, chain: &[&Value]) {
         let Some(Answer::Body(body)) = self.stock.answer(operation, key).map(|kept| &kept.answer) else { return };
-        let value = body.value();
+        let mut value = body.value();
+        operation.unpack(&mut value);
         for (index, emit) in operation.emits.iter().enumerate() {
-            for item in items_of(operation, emit, &value) {
+            for item in items_of(operation, emit, &value, chain, &|name| self.variable(name)) {
                 let item = item.as_ref();
                 let chain: Vec<&Value> = std::iter::once(item).chain(chain.iter().copied()).collect();
                 self.children(operation, index, &chain);
@@ -297,7 +299,7 @@ impl<'a> Walk<'a> {
             if child.opt_in.is_some() || !fallback || !wanted(child, chain[0]) {
                 continue;
             }
-            let Some(key) = key_of(child, chain) else { continue };
+            let Some(key) = key_of(child, chain, &|name| self.variable(name)) else { continue };
             if self.called(child) {
                 self.answer(child, &key, chain);
             } else {
@@ -306,19 +308,22 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn variable(&self, name: &str) -> String {
+        let region = self.service.signing_region(self.cell_region.name());
+        match name {
+            "account" => self.account.clone(),
+            "partition" => fleetscan_proto::partition_of(region).0.to_owned(),
+            _ => region.to_owned(),
+        }
+    }
+
     fn record(&mut self, emit: &Emit, item: &Value) {
         let (bare, named) = match item {
             Value::String(text) => (Some(text.clone()), json!({"Name": text})),
             other => (None, other.clone()),
         };
-        let region = self.service.signing_region(self.cell_region.name());
-        let variable = |name: &str| match name {
-            "account" => self.account.clone(),
-            "partition" => fleetscan_proto::partition_of(region).0.to_owned(),
-            _ => region.to_owned(),
-        };
         // An item that is a bare text is its own id.
-        if let Some(id) = emit.id.fill(&named, &variable).or(bare) {
+        if let Some(id) = emit.id.fill(&named, &|name| self.variable(name)).or(bare) {
             self.records.insert(ExpectedRecord { kind: emit.kind.clone(), id });
         }
     }

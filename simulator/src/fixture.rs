@@ -81,7 +81,7 @@ struct File {
     operation: BTreeMap<String, FileOperation>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FileOperation {
     present: Option<f64>,
@@ -98,7 +98,7 @@ struct FileOperation {
     list: FileList,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 struct FileList {
     each: Option<String>,
@@ -119,11 +119,16 @@ impl ServiceFixture {
     }
 
     pub(crate) fn parse(service: &Service, text: &str) -> Result<Self, String> {
-        let mut file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         let mut operations = Vec::with_capacity(service.operations.len());
         for operation in &service.operations {
-            let fixture = match file.operation.remove(&operation.name) {
-                Some(raw) => operation_fixture(service, operation, raw),
+            let raw = match &operation.lender {
+                Some(lender) => lent(lender, &operation.name)?,
+                None => file.operation.get(&operation.name).cloned(),
+            };
+            let id = operation.lender.as_ref().unwrap_or(&service.id);
+            let fixture = match raw {
+                Some(raw) => operation_fixture(id, operation, raw),
                 None => synthesis::operation(service, operation),
             };
             operations.push(fixture.map_err(|problem| format!("{}: {problem}", operation.name))?);
@@ -132,7 +137,14 @@ impl ServiceFixture {
     }
 }
 
-fn operation_fixture(service: &Service, operation: &Operation, raw: FileOperation) -> Result<OperationFixture, String> {
+/// The fixture of an operation that is another service's, from that one's file.
+fn lent(lender: &str, operation: &str) -> Result<Option<FileOperation>, String> {
+    let text = FILES.iter().find(|(id, _)| *id == lender).map_or("", |(_, text)| *text);
+    let mut file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+    Ok(file.operation.remove(operation))
+}
+
+fn operation_fixture(service: &str, operation: &Operation, raw: FileOperation) -> Result<OperationFixture, String> {
     let mut lists = Vec::new();
     if raw.list.each.is_some() {
         let path = operation.emits.first().map(|emit| emit.items.as_str()).unwrap_or_default();
@@ -170,12 +182,12 @@ pub(crate) fn page(operation: &Operation) -> usize {
     operation.paging.as_ref().and_then(|p| p.size.as_ref()).map_or(100, |(_, max)| *max as usize)
 }
 
-fn list(service: &Service, operation: &Operation, path: &str, raw: FileList) -> Result<ListFixture, String> {
+fn list(service: &str, operation: &Operation, path: &str, raw: FileList) -> Result<ListFixture, String> {
     let default = Spread::default();
     let each = raw.each.ok_or("a list needs `each`")?;
     let path = keys(path).ok_or_else(|| format!("{path:?} is no path to a list"))?;
     Ok(ListFixture {
-        seed: raw.seed.unwrap_or_else(|| format!("{}/{}/{}", service.id, operation.name, path.join("."))),
+        seed: raw.seed.unwrap_or_else(|| format!("{service}/{}/{}", operation.name, path.join("."))),
         path,
         each: Template::parse(&each)?,
         spread: Spread {

@@ -97,7 +97,7 @@ impl Params {
     /// One value. Names of the wire differ from the API's in their dress (`max-buckets`, `MaxBuckets`).
     pub(crate) fn one(&self, name: &str) -> Option<Cow<'_, str>> {
         match self {
-            Params::Json(map) => match map.get(name)? {
+            Params::Json(map) => match member(map, name)? {
                 Value::String(text) => Some(Cow::Borrowed(text)),
                 Value::Null => None,
                 other => Some(Cow::Owned(other.to_string())),
@@ -128,6 +128,17 @@ impl Params {
                 list.iter().filter(|(key, _)| same(key, name) || numbered(key)).map(|(_, v)| v.clone()).collect()
             }
         }
+    }
+}
+
+/// `Name`, `Outer.Inner`, or the one element of `Names[]`.
+fn member<'m>(map: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
+    if let Some((outer, inner)) = name.split_once('.') {
+        return member(map.get(outer)?.as_object()?, inner);
+    }
+    match name.strip_suffix("[]") {
+        Some(list) => map.get(list)?.get(0),
+        None => map.get(name),
     }
 }
 

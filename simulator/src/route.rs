@@ -68,7 +68,9 @@ impl Routes {
         for (index, service) in catalogue.services().iter().enumerate() {
             let is_rest = matches!(service.protocol, Protocol::RestJson | Protocol::RestXml);
             let rest = if is_rest { service.operations.iter().map(RestRoute::new).collect() } else { Vec::new() };
-            let operations = service.operations.iter().map(|o| (o.name.clone(), o.index)).collect();
+            // What is borrowed is asked for at its own service; what stands several times, once.
+            let own = service.operations.iter().filter(|o| o.lender.is_none() && o.same_as == o.index);
+            let operations = own.map(|o| (o.name.clone(), o.index)).collect();
             let entry = Entry { index, service: Arc::clone(service), operations, rest };
             by_signing_name.entry(service.signing_name.clone()).or_default().push(entry);
         }

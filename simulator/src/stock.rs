@@ -8,7 +8,7 @@ use crate::{
     world::{AccountIndex, ListKey, World},
 };
 use bytes::Bytes;
-use fleetscan_proto::catalogue::{Binding, Emit, Operation, Service};
+use fleetscan_proto::catalogue::{Emit, Operation, Service};
 use serde_json::{Map, Value, json};
 use std::{
     borrow::Cow,
@@ -110,22 +110,20 @@ impl Stock {
     }
     /// The answer about the item of that key; the empty key for operations that are about none.
     pub(crate) fn answer(&self, operation: &Operation, key: &str) -> Option<&Kept> {
-        self.answers[operation.index].get(key)
+        self.answers[operation.same_as].get(key)
     }
     /// All answers of an operation, by key.
     pub(crate) fn answers(&self, operation: &Operation) -> impl Iterator<Item = (&str, &Kept)> {
-        self.answers[operation.index].iter().map(|(key, kept)| (key.as_ref(), kept))
+        self.answers[operation.same_as].iter().map(|(key, kept)| (key.as_ref(), kept))
     }
 }
 
 /// The key of a child's answer: the values of the parameters that come from items, in order. `None` where an item
 /// lacks one, and so is never asked about.
-pub(crate) fn key_of(child: &Operation, chain: &[&Value]) -> Option<String> {
+pub(crate) fn key_of(child: &Operation, chain: &[&Value], variables: &dyn Fn(&str) -> String) -> Option<String> {
     let mut key = String::new();
-    for (_, binding) in &child.with {
-        if let Binding::Item { up, path } = binding {
-            push_key(&mut key, path.get(chain.get(*up)?)?);
-        }
+    for (_, binding) in child.with.iter().filter(|(_, binding)| binding.is_of_item()) {
+        push_key(&mut key, &binding.value(&|up| chain.get(up).copied(), variables)?);
     }
     // A batch of the items themselves needs no binding.
     if let Some((param, _)) = child.parent.as_ref().and_then(|p| p.batch.as_ref())
@@ -137,12 +135,10 @@ pub(crate) fn key_of(child: &Operation, chain: &[&Value]) -> Option<String> {
 }
 
 /// The values of a key, where one of them is not a text.
-fn typed(child: &Operation, chain: &[&Value]) -> Option<Vec<Value>> {
-    let bound = child.with.iter().filter_map(|(_, binding)| match binding {
-        Binding::Item { up, path } => path.get(chain.get(*up)?),
-        Binding::Account | Binding::Region => None,
-    });
-    let values: Vec<Value> = bound.cloned().collect();
+fn typed(child: &Operation, chain: &[&Value], variables: &dyn Fn(&str) -> String) -> Option<Vec<Value>> {
+    let bound = child.with.iter().filter(|(_, binding)| binding.is_of_item());
+    let values: Vec<Value> =
+        bound.filter_map(|(_, binding)| binding.value(&|up| chain.get(up).copied(), variables)).collect();
     values.iter().any(|value| !value.is_string()).then_some(values)
 }
 
@@ -155,13 +151,28 @@ pub(crate) fn push_key(key: &mut String, value: &Value) {
     key.push('\x1f');
 }
 
-/// The items that an answer has for one of its operation's emits, with the member lifted that is to be.
-pub(crate) fn items_of<'v>(operation: &Operation, emit: &Emit, value: &'v Value) -> Vec<Cow<'v, Value>> {
+/// The items that an answer has for one of its operation's emits, with the member lifted that is to be, and what the
+/// items above add. A table must have been turned into its rows before.
+pub(crate) fn items_of<'v>(
+    operation: &Operation,
+    emit: &Emit,
+    value: &'v Value,
+    chain: &[&Value],
+    variables: &dyn Fn(&str) -> String,
+) -> Vec<Cow<'v, Value>> {
     let items = match emit.items.as_str() {
         "." => vec![value],
         _ => emit.items.items(value),
     };
-    items.into_iter().map(|item| lifted(operation, item)).collect()
+    let whole = |item| {
+        let mut item = lifted(operation, item);
+        if !operation.add.is_empty() {
+            let above = |up: usize| chain.get(up.checked_sub(1)?).copied();
+            operation.enrich(item.to_mut(), &above, variables);
+        }
+        item
+    };
+    items.into_iter().map(whole).collect()
 }
 
 fn lifted<'v>(operation: &Operation, item: &'v Value) -> Cow<'v, Value> {
@@ -175,9 +186,11 @@ fn lifted<'v>(operation: &Operation, item: &'v Value) -> Cow<'v, Value> {
 
 /// Whether a child is asked for about an item at all.
 pub(crate) fn wanted(child: &Operation, item: &Value) -> bool {
-    let Some((path, values)) = child.parent.as_ref().and_then(|p| p.only.as_ref()) else { return true };
-    path.get(item).and_then(Value::as_str).is_some_and(|value| values.iter().any(|v| v == value))
+    child.parent.as_ref().is_none_or(|parent| parent.wants(item))
 }
+
+/// Items within items: below so many there is nothing more (units of an organisation go five deep).
+const LEVELS: usize = 6;
 
 struct Maker<'a> {
     parts: StockParts<'a>,
@@ -211,7 +224,7 @@ impl<'a> Maker<'a> {
     fn make(mut self) -> Stock {
         let service = self.parts.service;
         for operation in service.operations.iter().filter(|o| o.parent.is_none()) {
-            let answer = self.answer(operation, self.dice.text(&operation.name), &[]);
+            let answer = self.answer(operation, self.dice_of(operation).text(&operation.name), &[]);
             self.keep(operation, "", answer, &[]);
         }
         self.stock
@@ -225,25 +238,35 @@ impl<'a> Maker<'a> {
         let answer = value.map_or(Answer::Absent, |value| Answer::Body(Body::new(&value)));
         let item = chain.first();
         let region = operation.in_region.as_ref().and_then(|path| path.get(item?)).and_then(Value::as_str);
-        let kept = Kept { answer, region: region.map(str::to_owned), typed: typed(operation, chain) };
+        let kept = Kept {
+            answer,
+            region: region.map(str::to_owned),
+            typed: typed(operation, chain, &|name| self.variable(name)),
+        };
         self.stock.weight += 200 + key.len();
         if let Answer::Body(body) = &kept.answer {
             self.stock.weight += body.json.len();
         }
-        self.stock.answers[operation.index].insert(key.into(), kept);
+        self.stock.answers[operation.same_as].insert(key.into(), kept);
     }
 
     fn descend(&mut self, operation: &Operation, value: &Value, chain: &[&Value]) {
         let service = self.parts.service;
+        let mut unpacked = Cow::Borrowed(value);
+        if operation.table.is_some() {
+            operation.unpack(unpacked.to_mut());
+        }
         for (index, emit) in operation.emits.iter().enumerate() {
             if service.children(operation.index, index).next().is_none() {
                 continue;
             }
-            for item in items_of(operation, emit, value) {
+            let items = items_of(operation, emit, &unpacked, chain, &|name| self.variable(name));
+            for item in items {
                 let item = item.as_ref();
                 let chain: Vec<&Value> = std::iter::once(item).chain(chain.iter().copied()).collect();
                 for child in service.children(operation.index, index) {
-                    let Some(key) = key_of(child, &chain).filter(|_| wanted(child, item)) else { continue };
+                    let key = key_of(child, &chain, &|name| self.variable(name));
+                    let Some(key) = key.filter(|_| wanted(child, item)) else { continue };
                     let dice = self.dice.text(&child.name).text(&key);
                     let answer = self.answer(child, dice, &chain);
                     self.keep(child, &key, answer, &chain);
@@ -252,9 +275,27 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// The dice of the service whose operation it is: what is borrowed answers as it does at home.
+    fn dice_of(&self, operation: &Operation) -> Dice {
+        let StockParts { world, cell, .. } = self.parts;
+        operation.lender.as_ref().map_or(self.dice, |lender| world.cell(cell.account, cell.region, lender))
+    }
+
+    /// What bindings call `$account`, `$region` and `$partition`.
+    fn variable(&self, name: &str) -> String {
+        match name {
+            "account" => self.account.clone(),
+            "partition" => fleetscan_proto::partition_of(self.region).0.to_owned(),
+            _ => self.region.to_owned(),
+        }
+    }
+
     /// What an operation answers about an item; `None`: there is none.
     fn answer(&self, operation: &Operation, dice: Dice, chain: &[&Value]) -> Option<Value> {
         let fixture = &self.parts.fixture.operations[operation.index];
+        if chain.len() > LEVELS {
+            return Some(empty(fixture));
+        }
         if !dice.text("present").chance(fixture.present) {
             return operation.absent.is_empty().then(|| empty(fixture));
         }
@@ -273,14 +314,16 @@ impl<'a> Maker<'a> {
         let StockParts { world, service, cell, .. } = self.parts;
         let (count, dice) = match &operation.parent {
             None => {
-                let key = ListKey { service: &service.id, operation: &operation.name, seed: &list.seed };
+                let service = operation.lender.as_ref().unwrap_or(&service.id);
+                let key = ListKey { service, operation: &operation.name, seed: &list.seed };
                 let count = world.count(cell.account, cell.region, key, &list.spread);
-                (count, self.dice.text(&list.seed))
+                (count, self.dice_of(operation).text(&list.seed))
             }
             Some(parent) if parent.batch.is_some() => (1, dice),
             Some(_) => (dice.text("count").between(list.count.0, list.count.1) as usize, dice.text(&list.seed)),
         };
-        (0..count).map(|n| list.each.fill(&self.scope(n, dice.number(n as u64), chain))).collect()
+        let scope = |n| Scope { cell: self.dice_of(operation), ..self.scope(n, dice.number(n as u64), chain) };
+        (0..count).map(|n| list.each.fill(&scope(n))).collect()
     }
 
     /// An item for each region of the partition, with its state as two APIs call it.

@@ -4,7 +4,7 @@ mod support;
 
 use fleetscan_proto::{
     AccountId, Cell, Outcome,
-    catalogue::{Binding, Catalogue, Operation, Protocol, Service},
+    catalogue::{Catalogue, Operation, Protocol, Service, place},
 };
 use fleetscan_simulator::{Config, ExpectedRecord, Limits, SECRET_MARK, Simulator, WorldKind};
 use serde_json::{Map, Value, json};
@@ -52,7 +52,10 @@ impl Reader<'_> {
         for (index, emit) in operation.emits.iter().enumerate() {
             let items = if emit.items.as_str() == "." { vec![answer] } else { emit.items.items(answer) };
             let items: Vec<Value> = items.into_iter().map(|item| lifted(operation, item)).collect();
-            for item in &items {
+            for mut item in items {
+                let variables = |name: &str| if name == "account" { self.account.clone() } else { self.region.clone() };
+                operation.enrich(&mut item, &|up| chain.get(up.checked_sub(1)?), &variables);
+                let item = &item;
                 if emit.is_record() {
                     let id = emit
                         .id
@@ -62,14 +65,17 @@ impl Reader<'_> {
                 }
                 let chain: Vec<Value> = [item.clone()].into_iter().chain(chain.iter().cloned()).collect();
                 for child in self.service.children(operation.index, index) {
-                    let only = child.parent.as_ref().and_then(|p| p.only.as_ref());
-                    let wanted = only.is_none_or(|(path, values)| {
-                        path.get(item).and_then(Value::as_str).is_some_and(|v| values.iter().any(|w| w == v))
-                    });
+                    let wanted = child.parent.as_ref().is_none_or(|parent| parent.wants(item));
                     if child.opt_in.is_some() || child.fallback_for.is_some() || !wanted {
                         continue;
                     }
-                    if let Some(params) = bound(child, &chain) {
+                    let (account, region) = (self.account.clone(), self.region.clone());
+                    let variables = |name: &str| match name {
+                        "account" => account.clone(),
+                        "partition" => "aws".to_owned(),
+                        _ => region.clone(),
+                    };
+                    if let Some(params) = bound(child, &chain, &variables) {
                         Box::pin(self.all_pages(child, params, &chain)).await;
                     }
                 }
@@ -78,14 +84,16 @@ impl Reader<'_> {
     }
 
     async fn ask(&mut self, operation: &Operation, params: &Map<String, Value>) -> Answer {
-        let plain = match self.service.protocol {
+        // What is borrowed is asked for at its own service.
+        let lender = operation.lender.as_ref().and_then(|id| Catalogue::built_in().service(id));
+        let service = lender.map_or(self.service, |lender| lender.as_ref());
+        let plain = match service.protocol {
             Protocol::RestJson => rest(operation, params),
-            _ => Plain::target(
-                &format!("{}.{}", self.service.target_prefix, operation.name),
-                &Value::Object(params.clone()),
-            ),
+            _ => {
+                Plain::target(&format!("{}.{}", service.target_prefix, operation.name), &Value::Object(params.clone()))
+            }
         };
-        self.client.call(&self.service.signing_name, &self.region, &plain).await
+        self.client.call(&service.signing_name, &self.region, &plain).await
     }
 }
 
@@ -99,13 +107,12 @@ fn lifted(operation: &Operation, item: &Value) -> Value {
     item
 }
 
-fn bound(child: &Operation, chain: &[Value]) -> Option<Map<String, Value>> {
+fn bound(child: &Operation, chain: &[Value], variables: &dyn Fn(&str) -> String) -> Option<Map<String, Value>> {
     let mut params = child.input.clone();
     let batch = child.parent.as_ref().and_then(|p| p.batch.as_ref()).map(|(name, _)| name.as_str());
-    for (name, binding) in &child.with {
-        let Binding::Item { up, path } = binding else { continue };
-        let value = path.get(chain.get(*up)?)?.clone();
-        params.insert(name.clone(), if batch == Some(name) { json!([value]) } else { value });
+    for (name, binding) in child.with.iter().filter(|(_, binding)| binding.is_of_item()) {
+        let value = binding.value(&|up| chain.get(up), variables)?;
+        place(&mut params, name, if batch == Some(name) { json!([value]) } else { value });
     }
     Some(params)
 }
@@ -117,15 +124,21 @@ fn rest(operation: &Operation, params: &Map<String, Value>) -> Plain {
     };
     let mut path = operation.http.path.clone();
     let mut query = Vec::new();
+    let mut body = Map::new();
     for (name, value) in params {
         let hole = format!("{{{name}}}");
         if path.contains(&hole) {
             path = path.replace(&hole, &encoded(value));
+        } else if operation.http.method == "POST" {
+            body.insert(name.clone(), value.clone());
         } else {
             query.push(format!("{name}={}", encoded(value)));
         }
     }
-    Plain::get(&format!("{path}?{}", query.join("&")))
+    match operation.http.method.as_str() {
+        "POST" => Plain::post(&path, &Value::Object(body)),
+        _ => Plain::get(&format!("{path}?{}", query.join("&"))),
+    }
 }
 
 async fn read(simulator: &Simulator, cell: &Cell) -> Reader<'static> {

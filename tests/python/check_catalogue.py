@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import tomllib
+import types
 
 import botocore.session
 import wanted
@@ -27,7 +28,7 @@ UNMODELLED = {
     "s3control": {"NoSuchAccessPointPolicy", "NoSuchAccessPoint"},
     "ec2": {
         "InvalidVpcID.NotFound", "InvalidSnapshot.NotFound", "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable",
-        "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound",
+        "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound", "InvalidInstanceID.NotFound",
     },
 }
 
@@ -81,6 +82,33 @@ def fields(text):
     return [p for inner in re.findall(r"\{([^}]*)\}", text) if not inner.startswith("$") for p in inner.split("|")]
 
 
+def parents(operation):
+    """What an operation is called for: nothing, one operation's items, or several's."""
+    named = operation.get("for", [])
+    return [named] if isinstance(named, str) else named
+
+
+def outermost(param):
+    """`MemberId.UserId` and `Names[]` are given in the parameters MemberId and Names."""
+    return param.split(".")[0].removesuffix("[]")
+
+
+class Row:
+    """What a table's rows are: a member for each column, which no model knows."""
+
+    type_name, enum = "map", ()
+
+    def __init__(self):
+        self.value = types.SimpleNamespace(type_name="string", enum=(), metadata={})
+
+
+def bound_paths(binding):
+    """The paths that a binding reads: one, or those in a text's braces."""
+    if "{" in binding:
+        return [p for p in re.findall(r"\{([^}]*)\}", binding) if not p.startswith("$")]
+    return [binding.replace("*", "")]
+
+
 class File:
     """One service's file beside its model."""
 
@@ -93,19 +121,35 @@ class File:
             self.paginators = botocore.session.get_session().get_paginator_model(self.id)._paginator_config
         except botocore.exceptions.UnknownServiceError:
             self.paginators = {}
-        self.operations = {o["name"]: o for o in self.file["operation"]}
+        # What is borrowed is checked where it is at home.
+        self.own = [o for o in self.file["operation"] if "from" not in o]
+        self.operations = {o["name"]: self.home(o) for o in self.file["operation"]}
         self.problems = []
 
+    @staticmethod
+    def home(operation):
+        """The operation, or the one that it borrows."""
+        if "from" not in operation:
+            return operation
+        lender = tomllib.loads((CATALOGUE / f"{operation['from']}.toml").read_text())
+        return next(o for o in lender["operation"] if o["name"] == operation["name"])
+
+    def model_of(self, name):
+        """An operation's model, in its own service's."""
+        borrowed = next((o["from"] for o in self.file["operation"] if o["name"] == name and "from" in o), None)
+        model = botocore.session.get_session().get_service_model(borrowed) if borrowed else self.model
+        return model.operation_model(name)
+
     def check(self):
-        for operation in self.file["operation"]:
+        for operation in self.own:
             if operation["name"] not in self.model.operation_names:
                 self.say(operation, "AWS has no such operation")
         if self.problems:
             return self.problems
         self.metadata()
-        for operation in self.file["operation"]:
+        for operation in self.own:
             model = self.model.operation_model(operation["name"])
-            for part in (self.http, self.parameters, self.paging, self.records, self.merged, self.edited, self.codes):
+            for part in (self.http, self.parameters, self.paging, self.records, self.merged, self.edited, self.codes, self.polls_and_owners):
                 part(operation, model)
         self.coverage()
         return self.problems
@@ -153,7 +197,11 @@ class File:
     def parameters(self, operation, model):
         known = self.inputs(model)
         batch = [operation["batch"]["param"]] if "batch" in operation else []
-        given = {*operation.get("input", {}), *operation.get("with", {}), *batch}
+        given = {*operation.get("input", {}), *map(outermost, operation.get("with", {})), *batch}
+        posted = self.protocol == "rest-json" and operation.get("http", "").startswith("POST")
+        for name in given & set(known) if posted else ():
+            if known[name][1].serialization.get("location") == "querystring":
+                self.say(operation, f"{name} of a POST would go into the body, and belongs into the query string")
         for name in given - set(known) - set(operation.get("headers", {})):
             self.say(operation, f"no parameter {name}; there are {', '.join(known) or 'none'}")
         # What has no cells is called by the probe and the sessions, which bring parameters of their own.
@@ -195,32 +243,39 @@ class File:
     def binding(self, operation, name, binding, known):
         if binding in ("$account", "$region"):
             return
-        up = len(binding) - len(binding.lstrip("^"))
-        path = binding.lstrip("^") or "."
-        at = operation
-        for _ in range(up):
-            at = self.operations[at["for"].split("/")[0]]
-        item = self.item_of_parent(at)
-        shape = follow(item, path) if item is not None else None
-        if shape is None:
-            self.say(operation, f"{at['for']} has no {path} for {name}")
-        elif name in known and (known[name][1].type_name == "list") != (operation.get("batch", {}).get("param") == name):
+        for parent in parents(operation):
+            found = [self.leads(parent, path) for path in bound_paths(binding)]
+            if not all(found):
+                self.say(operation, f"{parent} has no {binding} for {name}")
+        if name in known and (known[name][1].type_name == "list") != (operation.get("batch", {}).get("param") == name):
             self.say(operation, f"{name} is a {known[name][1].type_name}")
+
+    def leads(self, parent, path):
+        """Whether `^^Field` leads somewhere from the items of a parent; alternatives suffice."""
+        if path.startswith("^"):
+            return any(self.leads(above, path[1:]) for above in parents(self.operations[parent.split("/")[0]]))
+        shapes = self.items_of_parent(parent)
+        added = self.operations[parent.split("/")[0]].get("add", {})
+        return any(p in added or any(follow(s, p or ".") is not None for s in shapes) for p in path.split("|"))
 
     def emits(self, operation):
         return operation.get("emit") or [{"items": operation.get("items", "."), "record": operation.get("record")}]
 
     def item_shape(self, operation, items):
         """The shape of the items; None where they are nowhere."""
-        model = self.model.operation_model(operation["name"])
+        model = self.model_of(operation["name"])
+        if "table" in operation and items == operation["table"]:
+            return Row()
         shape = follow(model.output_shape, items) if model.output_shape else None
         # A path that ends at a list means its elements.
         return shape.member if shape is not None and shape.type_name == "list" else shape
 
-    def item_of_parent(self, operation):
-        name, _, items = operation["for"].partition("/")
+    def items_of_parent(self, named):
+        """The shapes of a parent's items: as they are answered, and what is lifted."""
+        name, _, items = named.partition("/")
         parent = self.operations[name]
-        return self.item_shape(parent, items or self.emits(parent)[0]["items"])
+        shape = self.item_shape(parent, items or self.emits(parent)[0]["items"])
+        return [] if shape is None else [shape, *self.lifted(parent, shape)]
 
     def paging(self, operation, model):
         pages, paginator = operation.get("pages"), self.paginators.get(operation["name"])
@@ -260,7 +315,8 @@ class File:
                 continue
             shapes = self.shapes_of_record(operation, emit, shape)
             texts = [record["id"], *(record.get(key, ".") for key in ("arn", "name", "region", "tags"))]
-            for path in (path for text in texts for path in fields(text) if path != "."):
+            added = {*operation.get("add", {})}
+            for path in (path for text in texts for path in fields(text) if path not in {".", *added}):
                 if shape.type_name == "string" and path == "Name":
                     continue
                 if all(follow(one, path) is None for one in shapes):
@@ -280,9 +336,10 @@ class File:
             joined = self.operations[operation["join"]["operation"]]
             shapes.append(self.item_shape(joined, self.emits(joined)[0]["items"]))
         for child in self.file["operation"]:
-            name, _, items = child.get("for", "").partition("/")
-            its_own = name == operation["name"] and (items or self.emits(operation)[0]["items"]) == emit["items"]
-            output = self.model.operation_model(child["name"]).output_shape
+            called_for = [named.partition("/")[::2] for named in parents(child)]
+            first = self.emits(operation)[0]["items"]
+            its_own = any(n == operation["name"] and (items or first) == emit["items"] for n, items in called_for)
+            output = self.model_of(child["name"]).output_shape
             if its_own and output is not None and "into" not in child and not self.emits(child)[0].get("record"):
                 shapes += [output, *self.lifted(child, output)]
         return shapes
@@ -294,36 +351,57 @@ class File:
 
     def merged(self, operation, model):
         for name in operation.get("keep", []):
-            if model.output_shape is None or name not in model.output_shape.members:
+            shapes = [] if model.output_shape is None else [model.output_shape, *self.lifted(operation, model.output_shape)]
+            if all(name not in shape.members for shape in shapes):
                 self.say(operation, f"keep: no {name} in the answer")
         if "lift" in operation and not self.lifted(operation, self.item_shape(operation, self.emits(operation)[0]["items"])):
             self.say(operation, f"lift: no {operation['lift']}")
         if "in_region" in operation:
             siblings = [o for o in self.file["operation"] if o.get("for") == operation["for"]]
             outputs = [self.model.operation_model(o["name"]).output_shape for o in siblings]
-            known = [self.item_of_parent(operation), *(output for output in outputs if output is not None)]
+            known = [*self.items_of_parent(operation["for"]), *(output for output in outputs if output is not None)]
             for path in operation["in_region"].split("|"):
                 if all(follow(shape, path) is None for shape in known):
                     self.say(operation, f"in_region: no {path}")
         if "only" in operation:
-            shape = follow(self.item_of_parent(operation), operation["only"]["field"])
-            if shape is None or (shape.enum and not set(operation["only"]["values"]) <= set(shape.enum)):
+            shapes = [follow(s, operation["only"]["field"]) for p in parents(operation) for s in self.items_of_parent(p)]
+            enums = [set(getattr(shape, "enum", ())) for shape in shapes if shape is not None]
+            if not enums or any(enum and not set(operation["only"]["values"]) <= enum for enum in enums):
                 self.say(operation, f"only: {operation['only']['field']} is not one of {operation['only']['values']}")
 
     def edited(self, operation, model):
         items = [self.item_shape(operation, emit["items"]) for emit in self.emits(operation)]
         shapes = [one for s in items if s is not None for one in [s, *self.lifted(operation, s)]]
+        documents = operation.get("decode", [])
         for key in ("redact", "drop", "decode"):
             for path in operation.get(key, []):
+                if any(path.startswith(f"{document}.") for document in documents):
+                    continue
                 if all(follow(shape, path) is None for shape in shapes):
                     self.say(operation, f"{key}: no {path}")
 
     def codes(self, operation, model):
         # The model's name of a query service's error is not its code.
         modelled = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model.error_shapes}
-        for code in operation.get("absent", []):
+        for code in (code.split(": ")[0] for code in operation.get("absent", [])):
             if code not in modelled and code not in UNMODELLED.get(self.id, ()):
                 self.say(operation, f"absent: {code} is none of its errors: {', '.join(sorted(modelled))}")
+
+    def polls_and_owners(self, operation, model):
+        for key, path in [("poll.field", operation.get("poll", {}).get("field")), ("table", operation.get("table"))]:
+            if path and follow(model.output_shape, path) is None:
+                self.say(operation, f"{key}: no {path}")
+        if "poll" in operation:
+            shape = follow(model.output_shape, operation["poll"]["field"])
+            for word in [*operation["poll"]["until"], *operation["poll"].get("failed", [])]:
+                if shape is not None and shape.enum and word not in shape.enum:
+                    self.say(operation, f"poll: {word} is none of {shape.enum}")
+        if "owner" in operation and follow(self.item_shape(operation, self.emits(operation)[0]["items"]), operation["owner"]) is None:
+            self.say(operation, f"owner: no {operation['owner']}")
+        for name, binding in operation.get("add", {}).items():
+            for parent in parents(operation):
+                if not all(self.leads(parent, path[1:]) for path in bound_paths(binding) if path.startswith("^")):
+                    self.say(operation, f"add: {name}: {parent} has no {binding}")
 
     def coverage(self):
         """What an inventory wants of the service is there, or left out for a reason."""

@@ -1,13 +1,7 @@
 """What boto3 itself lists of an account: ids by (region, type), in fleetscan's words."""
 
-
-def pages(client, operation, key, **kwargs):
-    if client.can_paginate(operation):
-        found = []
-        for page in client.get_paginator(operation).paginate(**kwargs):
-            found += page.get(key, [])
-        return found
-    return getattr(client, operation)(**kwargs)[key]
+import listing_more
+from paging import pages
 
 
 def _iam(c):
@@ -89,12 +83,14 @@ def _regional(session, region):
         "AWS::SSM::Document": [d["Name"] for d in pages(ssm, "list_documents", "DocumentIdentifiers", Filters=[{"Key": "Owner", "Values": ["Self"]}])],
         **_ecs(client("ecs")),
         **_ec2(client("ec2")),
+        **listing_more.of_region(session, region),
     }
 
 
 def everything(session, account, regions):
     """{(region, type): sorted ids}"""
-    found = _iam(session.client("iam"))
+    found = {**_iam(session.client("iam")), **listing_more.organization(session.client("organizations"))}
+    found["global", "AWS::IAM::CredentialReportEntry"] = listing_more.credential_report(session.client("iam"))
     control = session.client("s3control", region_name="us-east-1")
     assert control.get_public_access_block(AccountId=account)["PublicAccessBlockConfiguration"]
     found["global", "AWS::S3::AccountPublicAccessBlock"] = [account]

@@ -5,7 +5,8 @@ import io
 import json
 import zipfile
 
-SECRET = "planted-secret-value-that-must-not-leak"
+import seed_more
+from seed_more import SECRET
 
 TRUST = {
     "Version": "2012-10-17",
@@ -142,3 +143,8 @@ def account(session, account, n, regions):
     s3control(session, account, n)
     for region in regions:
         regional(session, region, role, n)
+        seed_more.regional(session, account, region, role, n)
+        if n < 3:
+            seed_more.identity_center(session, account, region)
+    if n == 0:
+        seed_more.organization(session.client("organizations"))

@@ -2,12 +2,18 @@
 
 import check_catalogue
 import pytest
+import wanted
 import xml_hints
 
 
 @pytest.mark.parametrize("path", check_catalogue.paths(), ids=lambda path: path.stem)
 def test_a_file_says_what_aws_says(path):
     assert check_catalogue.File(path.read_text()).check() == []
+
+
+def test_everything_that_an_inventory_wants_is_there():
+    assert {path.stem for path in check_catalogue.paths()} == set(wanted.WANTED)
+    assert sum(map(len, wanted.WANTED.values())) >= 332
 
 
 def test_types_of_xml_answers_are_those_of_awss_models():

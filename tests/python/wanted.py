@@ -1,8 +1,34 @@
 """What an inventory wants of each service; what of it is not called, and why."""
 
 WANTED = {
+    "accessanalyzer": [
+        "ListAnalyzers", "GetAnalyzer", "ListFindings", "ListFindingsV2", "GetFinding", "GetFindingV2",
+        "ListArchiveRules", "ListAnalyzedResources", "GetFindingsStatistics",
+    ],
     "account": [
         "ListRegions", "GetRegionOptStatus",
+    ],
+    "bedrock": [
+        "ListGuardrails", "GetGuardrail", "ListEnforcedGuardrailsConfiguration",
+        "GetModelInvocationLoggingConfiguration", "ListCustomModels", "GetCustomModel", "ListImportedModels",
+        "ListProvisionedModelThroughputs", "ListInferenceProfiles", "ListFoundationModels", "ListTagsForResource",
+    ],
+    "bedrock-agent": [
+        "ListAgents", "GetAgent", "ListAgentVersions", "GetAgentVersion", "ListAgentActionGroups",
+        "GetAgentActionGroup", "ListAgentAliases", "GetAgentAlias", "ListAgentKnowledgeBases", "GetAgentKnowledgeBase",
+        "ListAgentCollaborators", "ListKnowledgeBases", "GetKnowledgeBase", "ListDataSources", "GetDataSource",
+        "ListFlows", "GetFlow", "ListFlowVersions", "GetFlowVersion", "ListFlowAliases", "GetFlowAlias", "ListPrompts",
+        "GetPrompt", "ListTagsForResource",
+    ],
+    "cloudtrail": [
+        "DescribeTrails", "ListTrails", "GetTrail", "GetTrailStatus", "GetEventSelectors", "GetInsightSelectors",
+        "ListTags", "LookupEvents", "ListEventDataStores", "GetEventDataStore",
+    ],
+    "config": [
+        "DescribeConfigRules", "DescribeConfigurationRecorders", "DescribeConfigurationRecorderStatus",
+        "DescribeDeliveryChannels", "DescribeComplianceByConfigRule", "GetComplianceDetailsByConfigRule",
+        "DescribeConfigurationAggregators", "DescribeConformancePacks", "SelectResourceConfig",
+        "SelectAggregateResourceConfig", "ListTagsForResource",
     ],
     "dynamodb": [
         "ListTables", "DescribeTable", "ListTagsOfResource", "GetResourcePolicy", "DescribeContinuousBackups",
@@ -19,10 +45,25 @@ WANTED = {
         "DescribeVpcAttribute", "DescribeAccountAttributes", "GetEbsEncryptionByDefault",
         "GetSnapshotBlockPublicAccessState", "GetImageBlockPublicAccessState", "GetInstanceMetadataDefaults",
     ],
+    "ecr": [
+        "DescribeRepositories", "GetRepositoryPolicy", "GetLifecyclePolicy", "DescribeImages", "ListImages",
+        "ListTagsForResource", "GetRegistryPolicy", "DescribeRegistry", "GetRegistryScanningConfiguration",
+        "DescribePullThroughCacheRules", "DescribeImageScanFindings",
+    ],
     "ecs": [
         "ListClusters", "DescribeClusters", "ListServices", "DescribeServices", "ListTaskDefinitions",
-        "ListTaskDefinitionFamilies", "DescribeTaskDefinition", "ListTasks", "DescribeTasks",
-        "ListContainerInstances", "DescribeContainerInstances", "DescribeCapacityProviders", "ListAccountSettings",
+        "ListTaskDefinitionFamilies", "DescribeTaskDefinition", "ListTasks", "DescribeTasks", "ListContainerInstances",
+        "DescribeContainerInstances", "DescribeCapacityProviders", "ListAccountSettings", "ListTagsForResource",
+    ],
+    "eks": [
+        "ListClusters", "DescribeCluster", "ListPodIdentityAssociations", "DescribePodIdentityAssociation",
+        "ListAccessEntries", "DescribeAccessEntry", "ListAssociatedAccessPolicies", "ListNodegroups",
+        "DescribeNodegroup", "ListFargateProfiles", "DescribeFargateProfile", "ListIdentityProviderConfigs",
+        "DescribeIdentityProviderConfig", "ListAddons", "DescribeAddon",
+    ],
+    "events": [
+        "ListEventBuses", "DescribeEventBus", "ListRules", "DescribeRule", "ListTargetsByRule", "ListConnections",
+        "DescribeConnection", "ListApiDestinations", "DescribeApiDestination", "ListArchives", "ListEndpoints",
         "ListTagsForResource",
     ],
     "iam": [
@@ -31,19 +72,37 @@ WANTED = {
         "GetUserPolicy", "ListRolePolicies", "GetRolePolicy", "ListGroupPolicies", "GetGroupPolicy",
         "ListAttachedUserPolicies", "ListAttachedRolePolicies", "ListAttachedGroupPolicies", "ListGroupsForUser",
         "GetPolicy", "ListPolicyVersions", "GetPolicyVersion", "ListEntitiesForPolicy", "ListAccessKeys",
-        "GetAccessKeyLastUsed", "ListMFADevices", "ListVirtualMFADevices", "GetLoginProfile",
-        "ListSigningCertificates", "ListSSHPublicKeys", "ListServiceSpecificCredentials", "ListInstanceProfiles",
-        "GetInstanceProfile", "ListInstanceProfilesForRole", "ListOpenIDConnectProviders", "GetOpenIDConnectProvider",
-        "ListSAMLProviders", "GetSAMLProvider", "ListServerCertificates", "ListUserTags", "ListRoleTags",
-        "ListPolicyTags", "GenerateCredentialReport", "GetCredentialReport", "GenerateServiceLastAccessedDetails",
+        "GetAccessKeyLastUsed", "ListMFADevices", "ListVirtualMFADevices", "GetLoginProfile", "ListSigningCertificates",
+        "ListSSHPublicKeys", "ListServiceSpecificCredentials", "ListInstanceProfiles", "GetInstanceProfile",
+        "ListInstanceProfilesForRole", "ListOpenIDConnectProviders", "GetOpenIDConnectProvider", "ListSAMLProviders",
+        "GetSAMLProvider", "ListServerCertificates", "ListUserTags", "ListRoleTags", "ListPolicyTags",
+        "GenerateCredentialReport", "GetCredentialReport", "GenerateServiceLastAccessedDetails",
         "GetServiceLastAccessedDetails", "GetServiceLastAccessedDetailsWithEntities",
         "GetOutboundWebIdentityFederationInfo", "ListOrganizationsFeatures",
     ],
+    "identitystore": [
+        "ListUsers", "ListGroups", "ListGroupMemberships", "ListGroupMembershipsForMember", "DescribeUser",
+        "DescribeGroup",
+    ],
+    "kms": [
+        "ListKeys", "DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "ListAliases", "ListGrants",
+        "ListResourceTags",
+    ],
     "lambda": [
         "ListFunctions", "GetFunctionConfiguration", "GetFunction", "GetPolicy", "ListAliases",
-        "ListVersionsByFunction", "ListEventSourceMappings", "ListLayers", "ListLayerVersions",
-        "GetLayerVersionPolicy", "ListFunctionUrlConfigs", "ListFunctionEventInvokeConfigs", "ListTags",
-        "GetFunctionConcurrency", "GetFunctionCodeSigningConfig", "ListCodeSigningConfigs", "GetAccountSettings",
+        "ListVersionsByFunction", "ListEventSourceMappings", "ListLayers", "ListLayerVersions", "GetLayerVersionPolicy",
+        "ListFunctionUrlConfigs", "ListFunctionEventInvokeConfigs", "ListTags", "GetFunctionConcurrency",
+        "GetFunctionCodeSigningConfig", "ListCodeSigningConfigs", "GetAccountSettings",
+    ],
+    "organizations": [
+        "DescribeOrganization", "ListRoots", "ListAccounts", "ListOrganizationalUnitsForParent",
+        "ListAccountsForParent", "ListParents", "ListChildren", "DescribeOrganizationalUnit", "DescribeAccount",
+        "ListPolicies", "DescribePolicy", "ListTargetsForPolicy", "ListPoliciesForTarget", "DescribeEffectivePolicy",
+        "ListDelegatedAdministrators", "ListDelegatedServicesForAccount", "ListAWSServiceAccessForOrganization",
+        "ListTagsForResource", "DescribeResourcePolicy",
+    ],
+    "pipes": [
+        "ListPipes", "DescribePipe",
     ],
     "s3": [
         "ListBuckets", "HeadBucket", "GetBucketLocation", "GetBucketPolicy", "GetBucketPolicyStatus", "GetBucketAcl",
@@ -54,6 +113,9 @@ WANTED = {
     ],
     "s3control": [
         "GetPublicAccessBlock", "ListAccessPoints", "GetAccessPointPolicy",
+    ],
+    "scheduler": [
+        "ListScheduleGroups", "ListSchedules", "GetSchedule",
     ],
     "secretsmanager": [
         "ListSecrets", "DescribeSecret", "GetResourcePolicy", "ListSecretVersionIds",
@@ -66,30 +128,22 @@ WANTED = {
         "DescribeParameters", "ListTagsForResource", "GetResourcePolicies", "DescribeInstanceInformation",
         "ListDocuments", "DescribeDocumentPermission",
     ],
+    "sso-admin": [
+        "ListInstances", "DescribeInstance", "ListPermissionSets", "DescribePermissionSet",
+        "ListManagedPoliciesInPermissionSet", "ListCustomerManagedPolicyReferencesInPermissionSet",
+        "GetInlinePolicyForPermissionSet", "GetPermissionsBoundaryForPermissionSet",
+        "ListAccountsForProvisionedPermissionSet", "ListPermissionSetsProvisionedToAccount", "ListAccountAssignments",
+        "ListAccountAssignmentsForPrincipal", "ListApplications", "ListApplicationAssignments",
+        "ListTrustedTokenIssuers", "ListTagsForResource",
+    ],
+    "stepfunctions": [
+        "ListStateMachines", "DescribeStateMachine", "ListTagsForResource", "ListStateMachineAliases",
+        "ListStateMachineVersions", "DescribeStateMachineAlias", "ListActivities",
+    ],
     "sts": [
         "AssumeRole", "GetCallerIdentity", "GetAccessKeyInfo",
     ],
 }
 
-LEFT_OUT = {
-    "account": {"GetRegionOptStatus": "ListRegions tells it of all regions at once"},
-    "ec2": {
-        "DescribeIamInstanceProfileAssociations": "instances name their profile",
-        "DescribeInstanceAttribute": "the right to it is the right to read user data",
-        "DescribeTags": "everything is answered with its tags",
-    },
-    "ecs": {"ListTagsForResource": "the describing operations answer tags"},
-    "iam": {
-        "GetGroup": "users name their groups",
-        "ListPolicyVersions": "GetAccountAuthorizationDetails has them",
-        "ListEntitiesForPolicy": "users, groups and roles name their policies",
-        "ListInstanceProfilesForRole": "instance profiles name their role",
-        "GenerateCredentialReport": "a report of its own making, not an inventory",
-        "GetCredentialReport": "a report of its own making, not an inventory",
-        "GenerateServiceLastAccessedDetails": "a job for each entity, not an inventory",
-        "GetServiceLastAccessedDetails": "a job for each entity, not an inventory",
-        "GetServiceLastAccessedDetailsWithEntities": "a job for each entity, not an inventory",
-    },
-    "s3": {"HeadBucket": "the right to it is the right to list keys"},
-    "sts": {"GetAccessKeyInfo": "whose an access key is, keys of strangers included"},
-}
+# Nothing: what is not read by default is marked in the files with `opt_in`, and the reason.
+LEFT_OUT = {}

@@ -108,7 +108,8 @@ def generate(file):
     """The block that a file should have."""
     model = botocore.session.get_session().get_service_model(file["service"])
     elements = Elements(file["protocol"])
-    for operation in file["operation"]:
+    # A HEAD is answered without a document.
+    for operation in (o for o in file["operation"] if not o.get("http", "").startswith("HEAD")):
         operation = model.operation_model(operation["name"])
         shape = operation.output_shape
         if shape is None:

@@ -231,6 +231,12 @@ impl Caller {
         let answer = match answer {
             Ok(answer) => answer,
             Err(SendError::Refused(why)) => return Err(Next::Give(CallError::Failed(why))),
+            // A service that is not in every region has no host where it is not.
+            Err(SendError::NoSuchHost) if !service.everywhere => return Err(Next::Give(CallError::RegionDisabled)),
+            Err(SendError::NoSuchHost) => {
+                tell("transport");
+                return Err(self.failed(call, trials, "nobody knows the host".into()));
+            }
             Err(SendError::Transport(why)) => {
                 tell("transport");
                 return Err(self.failed(call, trials, why));

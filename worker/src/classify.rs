@@ -100,7 +100,8 @@ const BAD_TOKEN: &[&str] = &[
 pub fn classify(operation: &Operation, status: u16, code: &str, message: &str, paged: bool) -> Class {
     let is = |set: &[&str]| set.contains(&code);
     // A file's own codes come first: an operation's "not found" is its answer, and some name their denial oddly.
-    if operation.absent.iter().any(|c| c == code) {
+    let says = |(c, text): &(String, String)| c == code && message.contains(text.as_str());
+    if operation.absent.iter().any(|c| c == code) || operation.absent_with_text.iter().any(says) {
         return Class::Absent;
     }
     if operation.denied.iter().any(|c| c == code) || is(DENIED) {

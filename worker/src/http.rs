@@ -37,6 +37,9 @@ pub enum SendError {
     /// Worth another try: time-out, broken connection.
     #[error("no answer: {0}")]
     Transport(String),
+    /// Nobody knows the host: in this region there is no such service, or the resolver is at odds with the world.
+    #[error("nobody knows the host")]
+    NoSuchHost,
     /// Not worth another try: the gate, a request that cannot be built.
     #[error("{0}")]
     Refused(String),
@@ -117,7 +120,10 @@ impl Http {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<RawAnswer, SendError> {
-        let response = self.connector.call(request).await.map_err(|e| SendError::Transport(transport(&e)))?;
+        let response = self.connector.call(request).await.map_err(|e| match is_unknown_host(&e) {
+            true => SendError::NoSuchHost,
+            false => SendError::Transport(transport(&e)),
+        })?;
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
         let request_id =
             header("x-amzn-requestid").or_else(|| header("x-amz-request-id")).or_else(|| header("x-amzn-request-id"));
@@ -129,6 +135,20 @@ impl Http {
             .map_err(|_| SendError::Transport("the answer broke off".into()))?;
         Ok(RawAnswer { status, request_id, error_type, bucket_region, body: body.into_bytes() })
     }
+}
+
+/// Whether a resolver that works says that there is no such host. A resolver that does not answer says otherwise: "try
+/// again" (`EAI_AGAIN`, "Temporary failure in name resolution").
+fn is_unknown_host(error: &aws_smithy_runtime_api::client::result::ConnectorError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("failed to lookup address information") {
+            return text.contains("Name or service not known") || text.contains("No address associated with hostname");
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What went wrong, without addresses or bodies.

@@ -1,7 +1,7 @@
 //! The TOML of a catalogue file, read strictly: an unknown key is an error.
 
 use super::{
-    Binding, Category, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent,
+    Binding, Category, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll,
     Protocol, Scope, Service, Template, XmlHints,
 };
 use serde::Deserialize;
@@ -22,6 +22,8 @@ struct File {
     typed: bool,
     #[serde(default = "yes")]
     cells: bool,
+    #[serde(default = "yes")]
+    everywhere: bool,
     signing_name: Option<String>,
     endpoint_prefix: Option<String>,
     #[serde(default)]
@@ -63,7 +65,7 @@ struct FileLimit {
     source: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileOperation {
     name: String,
@@ -79,12 +81,18 @@ struct FileOperation {
     items: Option<String>,
     record: Option<FileRecord>,
     emit: Option<Vec<FileEmit>>,
-    #[serde(rename = "for")]
-    parent: Option<String>,
+    #[serde(rename = "for", default)]
+    parents: FileParents,
+    from: Option<String>,
     batch: Option<FileBatch>,
     only: Option<FileOnly>,
     #[serde(default)]
     with: BTreeMap<String, String>,
+    #[serde(default)]
+    add: BTreeMap<String, String>,
+    owner: Option<String>,
+    poll: Option<FilePoll>,
+    table: Option<String>,
     keep: Option<Vec<String>>,
     into: Option<String>,
     #[serde(default)]
@@ -110,7 +118,32 @@ fn root() -> String {
     "POST /".to_owned()
 }
 
-#[derive(Deserialize)]
+/// Whose items an operation is called for: one operation's, or several's.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum FileParents {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for FileParents {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePoll {
+    field: String,
+    until: Vec<String>,
+    #[serde(default)]
+    failed: Vec<String>,
+    seconds: u64,
+    most: u32,
+}
+
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FilePages {
     #[serde(rename = "in")]
@@ -121,7 +154,7 @@ struct FilePages {
     max: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileRecord {
     #[serde(rename = "type")]
@@ -133,28 +166,28 @@ struct FileRecord {
     region: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEmit {
     items: String,
     record: Option<FileRecord>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileBatch {
     param: String,
     max: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileOnly {
     field: String,
     values: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileJoin {
     operation: String,
@@ -181,6 +214,7 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
         scope,
         typed: file.typed,
         cells: file.cells,
+        everywhere: file.everywhere,
         endpoint_prefix: file.endpoint_prefix.unwrap_or_else(|| signing_name.clone()),
         signing_name,
         api_version: file.api_version,
@@ -195,9 +229,11 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
     let joined: Vec<String> = file.operation.iter().filter_map(|o| Some(o.join.as_ref()?.operation.clone())).collect();
     for raw in file.operation {
         let name = raw.name.clone();
-        let operation =
-            operation(&service, &names, &joined, raw).map_err(|problem| format!("operation {name}: {problem}"))?;
-        service.operations.push(operation);
+        for parent in each_parent(&raw)? {
+            let operation = operation(&service, &names, &joined, raw.clone(), parent)
+                .map_err(|problem| format!("operation {name}: {problem}"))?;
+            service.operations.push(operation);
+        }
     }
     settle_merges(&mut service)?;
     Ok(service)
@@ -234,11 +270,34 @@ fn limit(raw: FileLimit) -> Result<Limit, String> {
     })
 }
 
-fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOperation) -> Result<Operation, String> {
+/// The parents of an operation, or the one none.
+fn each_parent(raw: &FileOperation) -> Result<Vec<Option<String>>, String> {
+    match &raw.parents {
+        FileParents::One(name) => Ok(vec![Some(name.clone())]),
+        FileParents::Many(names) if names.is_empty() => Ok(vec![None]),
+        FileParents::Many(names) => {
+            let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+            match distinct.len() == names.len() {
+                true => Ok(names.iter().cloned().map(Some).collect()),
+                false => Err(format!("operation {}: `for` names one operation twice", raw.name)),
+            }
+        }
+    }
+}
+
+fn operation(
+    service: &Service,
+    names: &[String],
+    joined: &[String],
+    raw: FileOperation,
+    parent_name: Option<String>,
+) -> Result<Operation, String> {
     let index = service.operations.len();
-    if service.operation(&raw.name).is_some() {
+    let first = service.operation(&raw.name);
+    if first.is_some_and(|first| first.parent.is_none() || parent_name.is_none()) {
         return Err("stands twice".into());
     }
+    let same_as = first.map_or(index, |first| first.same_as);
     let earlier = |name: &str| {
         service.operations.iter().position(|o| o.name == name).ok_or_else(|| match names.iter().any(|n| n == name) {
             true => format!("{name} must stand before it"),
@@ -256,7 +315,7 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
             .ok_or_else(|| format!("there is no limit group {group:?}"))?,
     };
     let emits = emits(raw.items.as_deref(), raw.record, raw.emit)?;
-    let parent = match &raw.parent {
+    let parent = match &parent_name {
         None => None,
         Some(text) => Some(parent(service, text, &earlier, raw.batch, raw.only)?),
     };
@@ -278,11 +337,22 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         .into_iter()
         .map(|(param, text)| Ok((param, Binding::parse(&text).map_err(|e| e.0)?)))
         .collect::<Result<Vec<_>, String>>()?;
-    if parent.is_none() && with.iter().any(|(_, binding)| matches!(binding, Binding::Item { .. })) {
+    let add = raw
+        .add
+        .into_iter()
+        .map(|(name, text)| Ok((name, Binding::parse(&text).map_err(|e| e.0)?)))
+        .collect::<Result<Vec<_>, String>>()?;
+    if !add.is_empty() && parent.is_none() {
+        return Err("without `for` there is no item above to `add` from".into());
+    }
+    let (absent, absent_with_text) = absences(raw.absent);
+    if parent.is_none() && with.iter().any(|(_, binding)| binding.is_of_item()) {
         return Err("without `for` there is no item: `with` takes $account or $region".into());
     }
-    Ok(Operation {
+    let operation = Operation {
         index,
+        same_as,
+        lender: raw.from,
         http: http(&raw.http)?,
         action: raw.action.unwrap_or_else(|| format!("{}:{}", service.signing_name, raw.name)),
         limit,
@@ -293,7 +363,12 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         parent,
         with,
         merge,
-        absent: raw.absent,
+        add,
+        owner: raw.owner.as_deref().map(path).transpose()?,
+        poll: raw.poll.map(poll).transpose()?,
+        table: raw.table.as_deref().map(path).transpose()?,
+        absent,
+        absent_with_text,
         redact: paths(&raw.redact)?,
         drop: paths(&raw.drop)?,
         decode: paths(&raw.decode)?,
@@ -307,7 +382,29 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         in_region: raw.in_region.as_deref().map(path).transpose()?,
         denied: raw.denied,
         name: raw.name,
-    })
+    };
+    match first {
+        Some(first)
+            if (&first.http, &first.action, first.limit) != (&operation.http, &operation.action, operation.limit) =>
+        {
+            Err("stands twice, and not with the same `http`, `action` and `limit`".into())
+        }
+        _ => Ok(operation),
+    }
+}
+
+/// Codes alone, and those that come with a text: `AccessDeniedException: not yours`.
+fn absences(codes: Vec<String>) -> (Vec<String>, Vec<(String, String)>) {
+    let (with_text, plain): (Vec<String>, Vec<String>) = codes.into_iter().partition(|code| code.contains(": "));
+    let pairs = with_text.iter().filter_map(|code| code.split_once(": "));
+    (plain, pairs.map(|(code, text)| (code.to_owned(), text.to_owned())).collect())
+}
+
+fn poll(raw: FilePoll) -> Result<Poll, String> {
+    if raw.until.is_empty() || raw.seconds == 0 || raw.most == 0 {
+        return Err("`poll` needs `until`, and `seconds` and `most` above 0".into());
+    }
+    Ok(Poll { field: path(&raw.field)?, until: raw.until, failed: raw.failed, seconds: raw.seconds, most: raw.most })
 }
 
 fn path(text: &str) -> Result<FieldPath, String> {
@@ -412,7 +509,7 @@ fn settle_merges(service: &mut Service) -> Result<(), String> {
         let operation = &service.operations[index];
         let Some(merge) = &operation.merge else { continue };
         let silent = merge.keep.is_empty() && merge.into.is_none();
-        if silent && used.contains(&index) {
+        if silent && used.contains(&operation.same_as) {
             service.operations[index].merge = None;
             continue;
         }

@@ -4,17 +4,21 @@
 //! is checked: an operation that names a parent, a limit or a path that is not there is an error, so that the code
 //! that walks it need not doubt it. Each field of the format is described on the types below.
 
+mod binding;
 mod category;
 mod file;
 mod narrow;
 mod path;
 mod service;
+mod table;
 
+pub use binding::{Binding, place};
 pub use category::Category;
 pub use narrow::Orphan;
-pub use path::{Binding, FieldPath, PathError, Template};
+pub use path::{FieldPath, PathError, Template};
 pub use service::{
-    Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Protocol, Scope, Service, XmlHints,
+    Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope, Service,
+    XmlHints,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -61,8 +65,10 @@ impl Catalogue {
             hash.update(text.as_bytes());
             hash.update([0]);
             let service = file::parse(text).map_err(|problem| CatalogueError { file: name.to_owned(), problem })?;
-            services.push(Arc::new(service));
+            services.push(service);
         }
+        lend(&mut services)?;
+        let mut services: Vec<Arc<Service>> = services.into_iter().map(Arc::new).collect();
         services.sort_by(|a: &Arc<Service>, b| a.id.cmp(&b.id));
         if let Some(pair) = services.windows(2).find(|pair| pair[0].id == pair[1].id) {
             return Err(CatalogueError {
@@ -105,6 +111,40 @@ impl Catalogue {
 /// The first sixteen hexadecimal digits.
 fn short_hex(hash: Sha256) -> String {
     hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Fills in the operations that a file has from another service's.
+fn lend(services: &mut [Service]) -> Result<(), CatalogueError> {
+    for borrower in 0..services.len() {
+        for index in 0..services[borrower].operations.len() {
+            let operation = &services[borrower].operations[index];
+            let Some(lender) = operation.lender.clone() else { continue };
+            let error = |problem: String| CatalogueError {
+                file: format!("{}.toml", services[borrower].id),
+                problem: format!("operation {}: {problem}", operation.name),
+            };
+            let beside = services.iter().find(|s| s.id == lender).cloned();
+            let lent = match beside.map_or_else(|| built_in_service(&lender), Ok).map_err(&error)? {
+                service if service.typed => return Err(error(format!("{lender} is called through a typed client"))),
+                service => service.operation(&operation.name).cloned(),
+            };
+            let Some(lent) = lent.filter(|o| o.parent.is_none() && o.lender.is_none()) else {
+                return Err(error(format!("{lender} has no such operation that needs no other")));
+            };
+            let items = lent.emits.iter().map(Emit::without_record).collect();
+            let (index, limit, same_as) = (operation.index, operation.limit, operation.same_as);
+            services[borrower].operations[index] =
+                Operation { index, limit, same_as, emits: items, lender: Some(lender), ..lent };
+        }
+    }
+    Ok(())
+}
+
+/// A service of the binary's own files, for a file that borrows from one which does not lie beside it.
+fn built_in_service(id: &str) -> Result<Service, String> {
+    let name = format!("{id}.toml");
+    let text = BUILT_IN.iter().find(|(file, _)| *file == name).map(|(_, text)| *text);
+    file::parse(text.ok_or_else(|| format!("there is no service {id:?} to take it from"))?)
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ enum Step {
     Each,
     /// Every member of an object, or every element of a list.
     Any,
+    /// The value itself and all that is in it, however deep.
+    Deep,
 }
 
-/// Where values lie in an answer: `Table`, `Reservations[].Instances[]`, `Environment.Variables.*`. The empty path
-/// (`.`) is the value itself. `BucketRegion|LocationConstraint` is the second where there is nothing at the first.
+/// Where values lie in an answer: `Table`, `Reservations[].Instances[]`, `Environment.Variables.*`, and, at any depth,
+/// `definition.**.Parameters`. The empty path (`.`) is the value itself. `BucketRegion|LocationConstraint` is the second where there is nothing at the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldPath {
     steps: Vec<Step>,
@@ -50,6 +52,7 @@ impl FieldPath {
                 match name {
                     "" => {}
                     "*" => steps.push(Step::Any),
+                    "**" => steps.push(Step::Deep),
                     name => steps.push(Step::Key(name.to_owned())),
                 }
                 steps.extend(std::iter::repeat_n(Step::Each, lists));
@@ -141,6 +144,14 @@ fn walk<'v>(steps: &[Step], value: &'v Value, visit: &mut dyn FnMut(&'v Value)) 
         }
         (Some((Step::Each | Step::Any, rest)), Value::Array(list)) => list.iter().for_each(|v| walk(rest, v, visit)),
         (Some((Step::Any, rest)), Value::Object(map)) => map.values().for_each(|v| walk(rest, v, visit)),
+        (Some((Step::Deep, rest)), value) => {
+            walk(rest, value, visit);
+            match value {
+                Value::Object(map) => map.values().for_each(|v| walk(steps, v, visit)),
+                Value::Array(list) => list.iter().for_each(|v| walk(steps, v, visit)),
+                _ => {}
+            }
+        }
         _ => {}
     }
 }
@@ -157,39 +168,15 @@ fn edit(steps: &[Step], value: &mut Value, change: &mut dyn FnMut(&mut Value)) {
             list.iter_mut().for_each(|v| edit(rest, v, change))
         }
         (Some((Step::Any, rest)), Value::Object(map)) => map.values_mut().for_each(|v| edit(rest, v, change)),
-        _ => {}
-    }
-}
-
-/// Where a child operation's parameter comes from: `FunctionName` (a field of the parent's item), `.` (the item
-/// itself, where it is a string), `^` and `^Field` (the item of the parent's parent), `$account`, `$region`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Binding {
-    /// A field of an ancestor's item: 0 is the parent's item, 1 its parent's, and so on.
-    Item {
-        /// How many generations up.
-        up: usize,
-        /// Where in that item.
-        path: FieldPath,
-    },
-    /// The account's twelve digits.
-    Account,
-    /// The cell's region; for a global service, its home region.
-    Region,
-}
-
-impl Binding {
-    /// Reads a binding.
-    pub fn parse(text: &str) -> Result<Self, PathError> {
-        match text {
-            "$account" => Ok(Binding::Account),
-            "$region" => Ok(Binding::Region),
-            _ => {
-                let rest = text.trim_start_matches('^');
-                let path = FieldPath::parse(if rest.is_empty() { "." } else { rest })?;
-                Ok(Binding::Item { up: text.len() - rest.len(), path })
+        (Some((Step::Deep, rest)), value) => {
+            match &mut *value {
+                Value::Object(map) => map.values_mut().for_each(|v| edit(steps, v, change)),
+                Value::Array(list) => list.iter_mut().for_each(|v| edit(steps, v, change)),
+                _ => {}
             }
+            edit(rest, value, change);
         }
+        _ => {}
     }
 }
 

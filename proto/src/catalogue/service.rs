@@ -1,4 +1,4 @@
-use super::{Binding, Category, FieldPath, Template};
+use super::{Binding, Category, FieldPath, Template, table};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -139,6 +139,10 @@ impl Emit {
     pub fn is_record(&self) -> bool {
         !self.kind.is_empty()
     }
+    /// The same items, for children to use alone.
+    pub(super) fn without_record(&self) -> Self {
+        Self { kind: String::new(), ..self.clone() }
+    }
 }
 
 /// Where a child's answer goes in its parent's record.
@@ -163,6 +167,34 @@ pub struct Parent {
     pub only: Option<(FieldPath, Vec<String>)>,
 }
 
+impl Parent {
+    /// Whether the operation is called for this item at all.
+    pub fn wants(&self, item: &Value) -> bool {
+        let Some((path, values)) = &self.only else { return true };
+        let is = |value: &String| match path.get(item) {
+            Some(Value::String(text)) => text == value,
+            Some(other) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *other),
+            None => false,
+        };
+        values.iter().any(is)
+    }
+}
+
+/// An operation whose answer takes AWS a while: it is asked again until the answer says that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// Where the answer says how it stands.
+    pub field: FieldPath,
+    /// What it says there when it is ready.
+    pub until: Vec<String>,
+    /// What it says there when it never will be.
+    pub failed: Vec<String>,
+    /// Seconds between two questions.
+    pub seconds: u64,
+    /// Questions, after which it is given up.
+    pub most: u32,
+}
+
 /// Fields that items gain from another operation's items, matched by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
@@ -179,6 +211,11 @@ pub struct Operation {
     pub name: String,
     /// Its place in [`Service::operations`].
     pub index: usize,
+    /// The place of the first operation of this name: one that is called for the items of several others stands once
+    /// for each.
+    pub same_as: usize,
+    /// The service that it is another's of; its own calls, buckets and answers are that service's.
+    pub lender: Option<String>,
     /// Method, path, constant query.
     pub http: Http,
     /// The IAM action that allows it, `lambda:ListFunctions`.
@@ -197,10 +234,22 @@ pub struct Operation {
     pub parent: Option<Parent>,
     /// Parameters from those items, and the account's and the region's.
     pub with: Vec<(String, Binding)>,
+    /// Members that its items gain: from the items above, the account, the region.
+    pub add: Vec<(String, Binding)>,
+    /// Where an item names the account whose it is. What another account's item is refused for is not ours to read:
+    /// an answer, and no denial.
+    pub owner: Option<FieldPath>,
+    /// Asked again until it is ready.
+    pub poll: Option<Poll>,
+    /// A member of the answer that is a table (CSV in base64), to be shown as a list of its rows.
+    pub table: Option<FieldPath>,
     /// Where the answer goes in the parent's record; only where it emits no record.
     pub merge: Option<Merge>,
     /// Error codes that mean "there is none": an answer.
     pub absent: Vec<String>,
+    /// Codes that mean so only with this text in the message: Organizations' word for "not your organisation" is that
+    /// for a missing permission.
+    pub absent_with_text: Vec<(String, String)>,
     /// Values that never leave the parser, as `<redacted>`; below the item.
     pub redact: Vec<FieldPath>,
     /// Members that never leave the parser at all; below the item.
@@ -223,6 +272,35 @@ pub struct Operation {
     pub in_region: Option<FieldPath>,
     /// Error codes, beside the usual ones, that mean "no permission".
     pub denied: Vec<String>,
+}
+
+impl Operation {
+    /// Turns a table in an answer into rows; false where there should be one and it cannot be read.
+    pub fn unpack(&self, answer: &mut Value) -> bool {
+        let mut readable = true;
+        if let Some(path) = &self.table {
+            path.edit(answer, &mut |value| match value.as_str().and_then(table::rows) {
+                Some(rows) => *value = Value::Array(rows),
+                None => readable = false,
+            });
+        }
+        readable
+    }
+    /// Adds what [`Operation::add`] says to one of its items; `above` and `variables` as [`Binding::value`] has them,
+    /// with the item that the operation was called for as number 1.
+    pub fn enrich<'v>(
+        &self,
+        item: &mut Value,
+        above: &dyn Fn(usize) -> Option<&'v Value>,
+        variables: &dyn Fn(&str) -> String,
+    ) {
+        let Value::Object(map) = item else { return };
+        for (name, binding) in &self.add {
+            if let Some(value) = binding.value(above, variables) {
+                map.insert(name.clone(), value);
+            }
+        }
+    }
 }
 
 /// What XML does not say of itself: AWS's answers have no types. Keys are an element's name, or `parent/name` where
@@ -266,6 +344,8 @@ pub struct Service {
     pub typed: bool,
     /// Whether a scan has cells of it; false for what only the probe calls.
     pub cells: bool,
+    /// Whether every region has it; where not, a host name that nobody knows says that this one has not.
+    pub everywhere: bool,
     /// Name that calls are signed for.
     pub signing_name: String,
     /// First label of the host name.
@@ -298,6 +378,7 @@ impl Service {
     }
     /// Operations called for each item of an operation's emit.
     pub fn children(&self, operation: usize, emit: usize) -> impl Iterator<Item = &Operation> {
+        let operation = self.operations[operation].same_as;
         self.operations
             .iter()
             .filter(move |o| o.parent.as_ref().is_some_and(|p| p.operation == operation && p.emit == emit))

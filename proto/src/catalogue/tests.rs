@@ -82,3 +82,96 @@ fn templates_put_arns_together() {
     assert_eq!(filled.as_deref(), Some("arn:PARTITION:ec2:REGION:ACCOUNT:instance/i-1"));
     assert_eq!(template.fill(&json!({}), &|_| String::new()), None);
 }
+
+#[test]
+fn one_operation_may_be_called_for_the_items_of_several_and_of_itself() {
+    let more = r#"
+[[operation]]
+name = "ListAliases"
+http = "GET /aliases/{Name}"
+for = ["ListFunctions", "ListAliases"]
+with = { Name = "FunctionName|AliasName" }
+items = "Aliases"
+add = { Above = "^*FunctionName" }
+record = { type = "AWS::Lambda::Alias", id = "AliasName" }
+[[operation]]
+name = "ListTags"
+http = "GET /tags/{Arn}"
+for = "ListFunctions"
+with = { Arn = "FunctionArn" }
+keep = ["Tags"]
+[[operation]]
+name = "ListTags"
+http = "GET /tags/{Arn}"
+for = "ListAliases"
+with = { Arn = "arn:{$partition}:{AliasName}" }
+keep = ["Tags"]
+"#;
+    let text = format!("{SAMPLE}{more}");
+    let catalogue = Catalogue::from_files([("lambda.toml", text.as_str())]).expect("sound");
+    let service = catalogue.service("lambda").expect("there");
+    let aliases: Vec<&Operation> = service.operations.iter().filter(|o| o.name == "ListAliases").collect();
+    assert_eq!(aliases.len(), 2);
+    for one in &aliases {
+        let below: Vec<&str> = service.children(one.index, 0).map(|o| o.name.as_str()).collect();
+        assert_eq!(below, ["ListAliases", "ListTags"], "wherever it was found, the same hangs on it");
+    }
+    let wrong = text.replace(
+        "name = \"ListTags\"\nhttp = \"GET /tags/{Arn}\"\nfor = \"ListAliases\"",
+        "name = \"ListTags\"\nhttp = \"GET /tag/{Arn}\"\nfor = \"ListAliases\"",
+    );
+    let error = Catalogue::from_files([("lambda.toml", wrong.as_str())]).expect_err("two ways of calling it");
+    assert!(error.to_string().contains("not with the same"), "{error}");
+}
+
+#[test]
+fn an_operation_may_be_borrowed_from_another_service() {
+    let borrower = r#"
+service = "directory"
+title = "A directory"
+protocol = "json-1.1"
+scope = "regional"
+target_prefix = "Directory"
+[[limit]]
+group = "each"
+rate = 20
+source = "published"
+[[operation]]
+name = "ListFunctions"
+from = "lambda"
+[[operation]]
+name = "ListPeople"
+for = "ListFunctions"
+with = { Of = "FunctionName" }
+items = "People"
+record = { type = "AWS::Directory::Person", id = "Id" }
+"#;
+    let catalogue = Catalogue::from_files([("directory.toml", borrower), ("lambda.toml", SAMPLE)]).expect("sound");
+    let borrowed = catalogue.operation("directory", "ListFunctions").expect("there");
+    assert_eq!((borrowed.action.as_str(), borrowed.lender.as_deref()), ("lambda:ListFunctions", Some("lambda")));
+    assert!(borrowed.paging.is_some() && !borrowed.emits[0].is_record());
+    for (from, to, says) in [
+        ("from = \"lambda\"", "from = \"nosuch\"", "no service \"nosuch\""),
+        ("from = \"lambda\"", "from = \"iam\"", "typed client"),
+        ("\"ListFunctions\"\nfrom", "\"GetPolicy\"\nfrom", "needs no other"),
+    ] {
+        let text = borrower.replace(from, to).replace("for = \"ListFunctions\"", "");
+        let text = text.replace("with = { Of = \"FunctionName\" }\n", "");
+        let error = Catalogue::from_files([("directory.toml", text.as_str()), ("lambda.toml", SAMPLE)]).expect_err(to);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_lies_deep_is_found_and_texts_tell_codes_apart() {
+    let mut value = json!({"definition": {"States": {"A": {"Parameters": {"Token": "x"}, "Branches": [{"States": {"B": {"Parameters": {"Token": "y"}}}}]}}}});
+    FieldPath::parse("definition.**.Parameters.*").expect("path").edit(&mut value, &mut |v| *v = json!("<redacted>"));
+    assert_eq!(value.to_string().matches("<redacted>").count(), 2);
+    assert!(!value.to_string().contains('x') && !value.to_string().contains('y'));
+    let text =
+        SAMPLE.replace("\"ResourceNotFoundException\"", "\"ResourceNotFoundException\", \"AccessDenied: not yours\"");
+    let catalogue = Catalogue::from_files([("lambda.toml", text.as_str())]).expect("sound");
+    let operation = catalogue.operation("lambda", "GetPolicy").expect("there");
+    assert_eq!(operation.absent, ["ResourceNotFoundException"]);
+    assert_eq!(operation.absent_with_text, [("AccessDenied".to_owned(), "not yours".to_owned())]);
+}

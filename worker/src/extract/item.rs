@@ -1,13 +1,13 @@
 //! One item and the calls that the catalogue wants for it.
 
 use super::{
-    Chain, Extraction, Halt, Refusal,
+    Chain, Extraction, Halt, Page, Refusal,
     record::{Draft, build, region_named, scrub},
 };
 use crate::wire::{next_token, page_params};
 use fleetscan_proto::{
     Record,
-    catalogue::{Binding, Operation},
+    catalogue::{Binding, Operation, place},
 };
 use serde_json::{Map, Value};
 use std::{future::Future, pin::Pin};
@@ -21,13 +21,14 @@ impl Extraction<'_> {
         &'w self,
         operation: &'w Operation,
         emit: usize,
-        item: Value,
+        mut item: Value,
         up: Option<&'w Chain<'w>>,
         outer: Option<&'w mut Draft>,
         records: &'w mut Vec<Record>,
     ) -> Work<'w> {
         Box::pin(async move {
             let spec = &operation.emits[emit];
+            operation.enrich(&mut item, &|above| up?.ancestor(above.checked_sub(1)?), &|name| self.variable(name));
             if spec.is_record() {
                 let mut draft = Draft::default();
                 self.children(operation, emit, &Chain { item: &item, up }, &mut draft, records).await?;
@@ -51,6 +52,10 @@ impl Extraction<'_> {
         records: &mut Vec<Record>,
     ) -> Result<(), Halt> {
         let mut denied = Vec::new();
+        if chain.depth() > MOST_LEVELS {
+            self.state().failed(&operation.name, "items within items, deeper than any that AWS has");
+            return Ok(());
+        }
         for child in self.service.children(operation.index, emit) {
             let batched = child.parent.as_ref().is_some_and(|p| p.batch.is_some());
             let called = child.fallback_for.is_none_or(|index| denied.contains(&index));
@@ -79,7 +84,8 @@ impl Extraction<'_> {
         let mut token: Option<String> = None;
         loop {
             let params = page_params(child, bound.clone(), token.as_deref());
-            let mut answer = match self.ask(child, &region, &params, token.is_some(), false).await? {
+            let page = Page { token: token.is_some(), resumed: false, foreign: self.is_foreign(child, chain) };
+            let mut answer = match self.ask(child, &region, &params, page).await? {
                 Ok(answer) => answer,
                 Err(Refusal::Denied) => {
                     draft.deny(&child.action);
@@ -109,7 +115,7 @@ impl Extraction<'_> {
         for (emit, spec) in child.emits.iter().enumerate() {
             let mut items = match spec.items.as_str() {
                 "." => vec![answer.take()],
-                _ => spec.items.take_items(answer),
+                _ => taken(child, emit, answer),
             };
             items.iter_mut().for_each(|item| scrub(child, item));
             let has_children = self.service.children(child.index, emit).next().is_some();
@@ -170,19 +176,37 @@ impl Extraction<'_> {
             _ => None,
         });
         let values = items.iter().filter_map(|item| path.map_or(Some(*item), |p| p.get(item))).cloned().collect();
-        params.insert(param, Value::Array(values));
-        let mut answer = match self.ask(child, self.region, &params, false, false).await? {
+        place(&mut params, &param, Value::Array(values));
+        let page = Page { foreign: self.is_foreign(child, &chain), ..Page::default() };
+        let mut answer = match self.ask(child, self.region, &params, page).await? {
             Ok(answer) => answer,
             Err(_) => return Ok(()),
         };
         for (emit, spec) in child.emits.iter().enumerate() {
-            let mut found = spec.items.take_items(&mut answer);
+            let mut found = match spec.items.as_str() {
+                "." => vec![answer.take()],
+                _ => taken(child, emit, &mut answer),
+            };
             found.iter_mut().for_each(|item| scrub(child, item));
             for item in found {
                 self.item(child, emit, item, Some(&chain), None, records).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a call is about another account's resource: one of the items that it is made for names its owner.
+    fn is_foreign(&self, child: &Operation, chain: &Chain<'_>) -> bool {
+        let (mut operation, mut link) = (child, Some(chain));
+        while let (Some(parent), Some(here)) = (&operation.parent, link) {
+            operation = &self.service.operations[parent.operation];
+            let owner = operation.owner.as_ref().and_then(|path| path.get(here.item)).and_then(Value::as_str);
+            if owner.is_some_and(|owner| owner != self.cell.account.as_str()) {
+                return true;
+            }
+            link = here.up;
+        }
+        false
     }
 
     /// The region that a child's call goes to: the one that the item (or a sibling's answer) has, else the cell's.
@@ -203,10 +227,21 @@ impl Extraction<'_> {
     }
 }
 
+/// How many levels items may have; Organizations has the most, with units within units.
+const MOST_LEVELS: usize = 16;
+
+/// An answer's items. What only leads to others is copied where the answer has more lists, for theirs may hold it.
+pub(super) fn taken(operation: &Operation, emit: usize, answer: &mut Value) -> Vec<Value> {
+    let spec = &operation.emits[emit];
+    if spec.is_record() || operation.emits.len() == 1 {
+        return spec.items.take_items(answer);
+    }
+    spec.items.items(answer).into_iter().cloned().collect()
+}
+
 /// Whether a child is called for this item at all.
 fn wanted(child: &Operation, item: &Value) -> bool {
-    let Some((path, values)) = child.parent.as_ref().and_then(|p| p.only.as_ref()) else { return true };
-    path.get(item).and_then(Value::as_str).is_some_and(|value| values.iter().any(|v| v == value))
+    child.parent.as_ref().is_none_or(|parent| parent.wants(item))
 }
 
 /// The members of an answer without those that page it.

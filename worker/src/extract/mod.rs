@@ -5,24 +5,23 @@
 //! wants for it. An item counts as done when its records are written: a cell that is interrupted goes on at the page
 //! where it stood, with the items that were not done, so that nothing is skipped and nothing stands twice.
 
+mod ask;
 mod item;
 mod record;
 mod state;
 mod walk;
 
+use ask::{Page, Refusal};
 pub use state::{CellEnd, outcome_of};
 
 use crate::{
     account::AccountContext,
-    call::{Budget, Call, CallError, Caller},
+    call::{Budget, Caller},
     session::SessionError,
     sink::RecordWriter,
 };
-use fleetscan_proto::{
-    Cell, CellProgress, SinkError,
-    catalogue::{Operation, Service},
-};
-use serde_json::{Map, Value};
+use fleetscan_proto::{Cell, CellProgress, SinkError, catalogue::Service};
+use serde_json::Value;
 use state::State;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
@@ -50,14 +49,6 @@ pub enum Halt {
     Session(SessionError),
     /// The results cannot be written.
     Sink(SinkError),
-}
-
-/// What one operation answered in place of a value.
-#[derive(Debug)]
-enum Refusal {
-    Denied,
-    Absent,
-    Failed,
 }
 
 /// The reading of one cell.
@@ -130,55 +121,6 @@ impl<'a> Extraction<'a> {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Makes one call and notes how its operation fared. `resumed`: the page token is one that was stored.
-    async fn ask(
-        &self,
-        operation: &Operation,
-        region: &str,
-        params: &Map<String, Value>,
-        paged: bool,
-        resumed: bool,
-    ) -> Result<Result<Value, Refusal>, Halt> {
-        let call = Call {
-            account: self.account,
-            service: &self.service.id,
-            operation: &operation.name,
-            region,
-            params,
-            paged,
-            budget: &self.budget,
-        };
-        let refusal = match self.caller.call(call).await {
-            Ok(value) => {
-                self.state().answered(&operation.name);
-                return Ok(Ok(value));
-            }
-            Err(CallError::Absent) => {
-                self.state().answered(&operation.name);
-                Refusal::Absent
-            }
-            Err(CallError::Denied(by)) => {
-                self.state().denied(&operation.name, &operation.action, by);
-                Refusal::Denied
-            }
-            Err(CallError::Failed(why)) => {
-                self.state().failed(&operation.name, &why);
-                Refusal::Failed
-            }
-            Err(CallError::BadToken) if resumed => return Err(Halt::Restart),
-            Err(CallError::BadToken) => {
-                self.state().failed(&operation.name, "a page token that AWS had just given was refused");
-                Refusal::Failed
-            }
-            Err(CallError::RegionDisabled) => return Err(Halt::RegionDisabled),
-            Err(CallError::Defer(wait)) => return Err(Halt::Defer(wait)),
-            Err(CallError::ThrottledOut) => return Err(Halt::ThrottledOut),
-            Err(CallError::Session(error)) => return Err(Halt::Session(error)),
-            Err(CallError::Stopped) => return Err(Halt::Yield),
-        };
-        Ok(Err(refusal))
-    }
 }
 
 /// An item and those that it was found under.
@@ -189,6 +131,10 @@ struct Chain<'c> {
 }
 
 impl<'c> Chain<'c> {
+    /// How many items there are, this one included.
+    fn depth(&self) -> usize {
+        1 + self.up.map_or(0, Chain::depth)
+    }
     fn ancestor(&self, up: usize) -> Option<&'c Value> {
         match up {
             0 => Some(self.item),

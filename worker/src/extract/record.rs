@@ -60,26 +60,26 @@ impl Draft {
     }
 }
 
-/// Lifts, hides, drops and decodes what the catalogue says of an operation's item.
+/// Lifts, decodes, drops and hides what the catalogue says of an operation's item.
 pub(super) fn scrub(operation: &Operation, item: &mut Value) {
     if let (Some(member), Value::Object(map)) = (&operation.lift, &mut *item)
         && let Some(Value::Object(lifted)) = map.shift_remove(member)
     {
         map.extend(lifted);
     }
-    operation.drop.iter().for_each(|path| path.remove(item));
-    for path in &operation.redact {
-        path.edit(item, &mut |value| {
-            if !value.is_null() {
-                *value = Value::from(REDACTED);
-            }
-        });
-    }
     for path in &operation.decode {
         path.edit(item, &mut |value| {
             if let Some((mut document, _)) = value.as_str().and_then(parse_document) {
                 external_ids(&mut document);
                 *value = document;
+            }
+        });
+    }
+    operation.drop.iter().for_each(|path| path.remove(item));
+    for path in &operation.redact {
+        path.edit(item, &mut |value| {
+            if !value.is_null() {
+                *value = Value::from(REDACTED);
             }
         });
     }

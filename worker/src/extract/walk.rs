@@ -1,8 +1,8 @@
 //! Walks over the pages of operations that have no parent.
 
-use super::{Chain, Extraction, Halt, ITEMS_AT_ONCE, Refusal, WALKS_AT_ONCE, record::scrub};
+use super::{Chain, Extraction, Halt, ITEMS_AT_ONCE, Page, Refusal, WALKS_AT_ONCE, item::taken, record::scrub};
 use crate::wire::{next_token, page_params};
-use fleetscan_proto::catalogue::{Join, Operation};
+use fleetscan_proto::catalogue::{Join, Operation, place};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -70,7 +70,8 @@ impl Extraction<'_> {
                 return Err(Halt::Yield);
             }
             let params = page_params(operation, bound.clone(), token.as_deref());
-            let mut answer = match self.ask(operation, self.region, &params, token.is_some(), resumed).await? {
+            let page = Page { token: token.is_some(), resumed, foreign: false };
+            let mut answer = match self.ask(operation, self.region, &params, page).await? {
                 Ok(answer) => answer,
                 Err(_) => {
                     self.state().page_done(&operation.name, None);
@@ -96,7 +97,10 @@ impl Extraction<'_> {
     /// Works on the items of a page that are not done yet.
     async fn page(&self, operation: &Operation, answer: &mut Value, joined: &Joined) -> Result<(), Halt> {
         for (index, emit) in operation.emits.iter().enumerate() {
-            let mut items = emit.items.take_items(answer);
+            let mut items = match emit.items.as_str() {
+                "." => vec![answer.take()],
+                _ => taken(operation, index, answer),
+            };
             for item in &mut items {
                 join(operation, item, joined);
                 scrub(operation, item);
@@ -193,7 +197,8 @@ impl Extraction<'_> {
         let mut token: Option<String> = None;
         loop {
             let params = page_params(operation, bound.clone(), token.as_deref());
-            let mut answer = match self.ask(operation, self.region, &params, token.is_some(), false).await? {
+            let page = Page { token: token.is_some(), ..Page::default() };
+            let mut answer = match self.ask(operation, self.region, &params, page).await? {
                 Ok(answer) => answer,
                 Err(Refusal::Denied | Refusal::Absent | Refusal::Failed) => return Ok(joined),
             };
@@ -245,15 +250,10 @@ impl Extraction<'_> {
     /// An operation's parameters without those of paging; `None` where an item lacks one. `chain`: the items that it
     /// is called for.
     pub(super) fn bind(&self, operation: &Operation, chain: Option<&Chain<'_>>) -> Option<Map<String, Value>> {
-        use fleetscan_proto::catalogue::Binding;
         let mut params = operation.input.clone();
         for (name, binding) in &operation.with {
-            let value = match binding {
-                Binding::Account => Value::from(self.cell.account.as_str()),
-                Binding::Region => Value::from(self.region),
-                Binding::Item { up, path } => path.get(chain?.ancestor(*up)?)?.clone(),
-            };
-            params.insert(name.clone(), value);
+            let value = binding.value(&|up| chain?.ancestor(up), &|name| self.variable(name))?;
+            place(&mut params, name, value);
         }
         Some(params)
     }

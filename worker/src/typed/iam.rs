@@ -93,6 +93,26 @@ async fn get(client: &Client, operation: &str, p: &Params, capture: Capture) -> 
             )
         }
         "GetSAMLProvider" => call!(capture, client.get_saml_provider(), set_saml_provider_arn(t("SAMLProviderArn"))),
+        "GenerateCredentialReport" => call!(capture, client.generate_credential_report()),
+        "GetCredentialReport" => call!(capture, client.get_credential_report()),
+        "GenerateServiceLastAccessedDetails" => {
+            call!(capture, client.generate_service_last_accessed_details(), set_arn(t("Arn")))
+        }
+        "GetServiceLastAccessedDetails" => call!(
+            capture,
+            client.get_service_last_accessed_details(),
+            set_job_id(t("JobId")),
+            set_marker(t("Marker")),
+            set_max_items(number(p, "MaxItems"))
+        ),
+        "GetServiceLastAccessedDetailsWithEntities" => call!(
+            capture,
+            client.get_service_last_accessed_details_with_entities(),
+            set_job_id(t("JobId")),
+            set_service_namespace(t("ServiceNamespace")),
+            set_marker(t("Marker")),
+            set_max_items(number(p, "MaxItems"))
+        ),
         "GetOutboundWebIdentityFederationInfo" => call!(capture, client.get_outbound_web_identity_federation_info()),
         other => Err(unknown(other)),
     }
