@@ -146,7 +146,7 @@ async fn read(simulator: &Simulator, cell: &Cell) -> Reader<'static> {
     let mut reader = Reader {
         client: Client::of_account(simulator, cell.account.as_str()).await,
         service,
-        region: cell.region.clone(),
+        region: service.signing_region(&cell.region).to_owned(),
         account: cell.account.as_str().to_owned(),
         found: BTreeSet::new(),
         refused: false,
