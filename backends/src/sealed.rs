@@ -7,7 +7,7 @@ use aes_gcm::{
 };
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use fleetscan_proto::{Account, AccountId, AccountRegistry, Grant, Grants, SealedGrant, Secret, StoreError};
+use fleetscan_proto::{Account, AccountId, AccountRegistry, Grant, Grants, SealedGrant, Secret, StoreError, Terms};
 use sha2::{Digest as _, Sha256};
 use std::{fmt, sync::Arc};
 use zeroize::Zeroizing;
@@ -133,6 +133,14 @@ impl Grants for SealedGrants {
         let Some(sealed) = &found.grant else { return Ok(None) };
         let grant = self.keys.open(id, sealed).map_err(|error| StoreError::Refused(error.to_string()))?;
         Ok(Some(Account { id: found.id, grant, name: found.name, customer: found.customer, regions: found.regions }))
+    }
+
+    async fn terms(&self, id: &AccountId) -> Result<Terms, StoreError> {
+        let found = self.registry.registered(id).await?;
+        Ok(found.map_or_else(Terms::default, |account| Terms {
+            told: account.told.map(|told| told.operations),
+            session_policy: !account.no_session_policy,
+        }))
     }
 }
 

@@ -152,6 +152,7 @@ mod registry {
             regions: Vec::new(),
             profile: "everything".into(),
             catalogue: "catalogue".into(),
+            told: None,
             no_session_policy: false,
             added_at: at(1),
             grant: Some(SealedGrant { key: "k-1".into(), sealed: format!("sealed-of-{n}-").repeat(9) }),
@@ -336,6 +337,7 @@ mod store {
             accounts: 1,
             lane: Lane::Normal,
             deadline_seconds: None,
+            profile_file: None,
             scheduled: false,
         };
         let accounts: Vec<_> = (0..cells.div_ceil(100)).map(account).collect();

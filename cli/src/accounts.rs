@@ -1,23 +1,25 @@
 //! `fleetscan accounts`: connects customers' accounts, and shows how they stand. No role ARN and no ExternalId is ever
 //! printed, but for a new one that was asked for.
 
+mod binding;
 mod listing;
+mod offer;
 
 use crate::{
     args::{AccountsArgs, AccountsCommand, StateArg},
+    audit_query::AuditQuery,
     backing::{self, Memory},
     display,
     failure::{COMPLETE, Failure},
     numbers::many,
     out::Out,
-    scan::PROFILE,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{AccountsFile, Connected, ConnectionError, Connections, Judged, RegistryCopy, history};
 use fleetscan_proto::{
-    Account, AccountId, AccountState, Grant, Secret, SystemClock, catalogue::Catalogue, check_external_id,
-    parse_role_arn,
+    Account, AccountId, AccountState, Grant, Secret, SystemClock, check_external_id, parse_role_arn,
 };
+use offer::Offer;
 use serde_json::json;
 use std::{
     io::{BufRead as _, Write as _},
@@ -37,8 +39,19 @@ impl From<ConnectionError> for Failure {
 pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> {
     let json = args.json;
     match &args.command {
-        AccountsCommand::NewExternalId => return new_external_id(json),
-        AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions } => {
+        AccountsCommand::NewExternalId { hub_principal, profile, template_url, region } => {
+            let profile = crate::profile::named(profile)?;
+            let offer = Offer::new(profile, hub_principal.clone(), template_url.clone(), region.clone());
+            offer.tell(json)?;
+            return Ok(COMPLETE);
+        }
+        AccountsCommand::AuditQuery { id, place, days, session_prefix } => {
+            let account = id.as_deref().map(account_id).transpose()?;
+            let query = AuditQuery { account, place: *place, days: *days, session_prefix: session_prefix.clone() };
+            query.write(&mut std::io::stdout().lock())?;
+            return Ok(COMPLETE);
+        }
+        AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions, profile } => {
             let account = Account {
                 id: account_id(id)?,
                 grant: grant(id, role_arn, external_id_file.as_deref())?,
@@ -46,11 +59,11 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 customer: customer.clone(),
                 regions: regions.clone(),
             };
-            return connect(&args, vec![account]).await;
+            return connect(&args, vec![account], profile).await;
         }
-        AccountsCommand::Import { file, partial } => {
+        AccountsCommand::Import { file, partial, profile } => {
             let accounts = read_file(file, *partial)?;
-            return connect(&args, accounts).await;
+            return connect(&args, accounts, profile).await;
         }
         AccountsCommand::Restore { file } => return restore(&args, file).await,
         _ => {}
@@ -99,6 +112,10 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 json!({ "id": id, "version": account.version }),
             )?;
         }
+        AccountsCommand::UpgradeProfile { ids, all, profile } => {
+            let ids = if all { binding::connected(&desk).await? } else { account_ids(&ids)? };
+            binding::upgrade(&mut stdout, &desk, &ids, profile.as_deref(), json).await?;
+        }
         AccountsCommand::Pause { ids } => {
             for id in account_ids(&ids)? {
                 desk.pause(&id).await?;
@@ -145,7 +162,8 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 }
             }
         }
-        AccountsCommand::NewExternalId
+        AccountsCommand::NewExternalId { .. }
+        | AccountsCommand::AuditQuery { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
         | AccountsCommand::Restore { .. } => {}
@@ -162,13 +180,13 @@ fn desk(memory: &Memory) -> Connections {
     }
 }
 
-async fn connect(args: &AccountsArgs, accounts: Vec<Account>) -> Result<u8, Failure> {
+async fn connect(args: &AccountsArgs, accounts: Vec<Account>, profile: &str) -> Result<u8, Failure> {
     let keys = backing::keys(&args.key)?;
     let desk = desk(&Memory::found(&args.store).await?);
-    let catalogue = Catalogue::built_in().digest();
+    let offered = binding::offered(profile)?;
     let (mut added, mut updated, mut unchanged) = (0_u64, 0_u64, 0_u64);
     for account in &accounts {
-        match desk.connect(&keys, account, PROFILE, catalogue).await? {
+        match desk.connect(&keys, account, &offered).await? {
             Connected::Added | Connected::Reconnected => added += 1,
             Connected::Updated => updated += 1,
             Connected::Unchanged => unchanged += 1,
@@ -222,20 +240,6 @@ async fn restore(args: &AccountsArgs, file: &Path) -> Result<u8, Failure> {
         &text,
         json!({ "restored": written, "in_copy": copy.accounts.len() }),
     )?;
-    Ok(COMPLETE)
-}
-
-/// 40 characters of 64 that STS takes: some 240 bits.
-fn new_external_id(json: bool) -> Result<u8, Failure> {
-    const CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bytes: [u8; 40] = rand::random();
-    let id: String = bytes.iter().map(|byte| char::from(CHARACTERS[usize::from(byte & 63)])).collect();
-    let mut stdout = std::io::stdout().lock();
-    if json {
-        writeln!(stdout, "{}", json!({ "external_id": id }))?;
-    } else {
-        writeln!(stdout, "{id}")?;
-    }
     Ok(COMPLETE)
 }
 

@@ -1,21 +1,75 @@
 //! `fleetscan catalogue`: what a scan reads.
 
 use crate::{
-    args::{CatalogueArgs, CatalogueCommand},
+    args::{CatalogueArgs, CatalogueCommand, PolicyArg},
+    deploy,
     failure::{COMPLETE, Failure},
     numbers::many,
+    profile,
 };
-use fleetscan_proto::catalogue::{Catalogue, LimitRate, Operation, Scope, Service};
-use fleetscan_worker::policy;
+use fleetscan_proto::{
+    Profile,
+    catalogue::{Catalogue, LimitRate, Operation, Scope, Service},
+};
+use fleetscan_worker::{gate, policy};
 use serde_json::{Value, json};
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
     match args.command {
         CatalogueCommand::List { service: None } => services(args.json),
         CatalogueCommand::List { service: Some(id) } => operations(&id, args.json),
         CatalogueCommand::Check { files } => check(&files, args.json),
+        CatalogueCommand::Template { profile, stackset } => template(&profile, stackset),
+        CatalogueCommand::Policy { profile, of, role_name } => policies(&profile, of, &role_name, args.json),
+        CatalogueCommand::Write { root } => write(&root, args.json),
     }
+}
+
+fn template(profile: &str, stackset: bool) -> Result<u8, Failure> {
+    let profile = profile::named(profile)?;
+    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let variant = if stackset { deploy::Variant::StackSet } else { deploy::Variant::Role };
+    write!(std::io::stdout().lock(), "{}", deploy::template(&profile, &part, variant))?;
+    Ok(COMPLETE)
+}
+
+fn policies(profile: &str, of: PolicyArg, role_name: &str, json: bool) -> Result<u8, Failure> {
+    let part = profile::named(profile)?.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let documents = match of {
+        PolicyArg::Role => deploy::role_policies(&part),
+        PolicyArg::Session => {
+            vec![deploy::session_document(&policy::session_policy(&part).map_err(Failure::failed)?)?]
+        }
+        PolicyArg::Boundary => vec![deploy::boundary_policy(Catalogue::built_in())?],
+        PolicyArg::Hub => vec![policy::hub(role_name)],
+    };
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        writeln!(stdout, "{}", json!(documents))?;
+        return Ok(COMPLETE);
+    }
+    for document in &documents {
+        write!(stdout, "{}", deploy::pretty(document))?;
+    }
+    Ok(COMPLETE)
+}
+
+fn write(root: &Path, json: bool) -> Result<u8, Failure> {
+    let changed = deploy::write(root)?;
+    let mut stdout = std::io::stdout().lock();
+    if json {
+        writeln!(stdout, "{}", json!({ "changed": changed }))?;
+        return Ok(COMPLETE);
+    }
+    for path in &changed {
+        writeln!(stdout, "{}", path.display())?;
+    }
+    writeln!(stdout, "{} changed", many(changed.len() as u64, "file"))?;
+    Ok(COMPLETE)
 }
 
 fn services(json: bool) -> Result<u8, Failure> {
@@ -84,8 +138,8 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         mistakes.push(mistake.to_string());
     }
     if let Ok(catalogue) = &together {
-        let all: Vec<String> = catalogue.scanned().map(|service| service.id.clone()).collect();
-        mistakes.extend(policy::session_policy(catalogue, &all).err().map(|too_long| too_long.to_string()));
+        mistakes.extend(forbidden(catalogue));
+        mistakes.extend(policies_that_do_not_fit(catalogue, files.is_empty()));
     }
     match together {
         Ok(catalogue) if mistakes.is_empty() => {
@@ -100,6 +154,33 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         }
         _ => Err(Failure::usage(mistakes.join("\n  "))),
     }
+}
+
+/// Operations that the gate would refuse, whatever the file says.
+fn forbidden(catalogue: &Catalogue) -> Vec<String> {
+    let refused = |service: &Service, operation: &Operation| {
+        // The hub's own; never sent on a customer's session.
+        let hubs = operation.action == "sts:AssumeRole";
+        (!hubs && !gate::may_read(service, operation)).then(|| {
+            format!("{}:{} can never be called: it does not read, or reads secrets", service.id, operation.name)
+        })
+    };
+    let services = catalogue.services().iter();
+    services.flat_map(|service| service.operations.iter().filter_map(move |o| refused(service, o))).collect()
+}
+
+/// Policies beyond AWS's bounds: of the whole, and of each profile where the catalogue is the built-in one.
+fn policies_that_do_not_fit(catalogue: &Catalogue, built_in: bool) -> Vec<String> {
+    let mut mistakes: Vec<String> =
+        policy::session_policy(catalogue).err().map(|e| e.to_string()).into_iter().collect();
+    mistakes.extend(deploy::boundary_policy(catalogue).err().map(|failure| failure.message().to_owned()));
+    for profile in Profile::all_built_in().iter().filter(|_| built_in) {
+        match profile.of(catalogue) {
+            Ok(part) => mistakes.extend(policy::session_policy(&part).err().map(|e| format!("profile {profile}: {e}"))),
+            Err(mistake) => mistakes.push(mistake.to_string()),
+        }
+    }
+    mistakes
 }
 
 fn cells(service: &Service) -> &'static str {

@@ -8,16 +8,16 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    scan::PROFILE,
     signals,
     vitals::Vitals,
 };
+use fleetscan_backends::SealedGrants;
 use fleetscan_coordinator::{
     ScanOptions,
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
     live::Live,
 };
-use fleetscan_proto::{SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
 use std::{sync::Arc, time::Duration};
 
@@ -32,24 +32,34 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hours => Some(ScheduleOptions {
             every: Duration::from_secs(hours * 3_600),
             out: Out::open(&args.out)?.name,
-            profile: PROFILE.to_owned(),
+            profile: DEFAULT_PROFILE.to_owned(),
         }),
     };
     let scan = ScanOptions {
         window: args.window as usize,
+        // Over the network a batch is one wait for confirms, and long ones cost less.
+        publish_batch: 2_048,
         stuck_after: Duration::from_secs(args.stuck_after_seconds),
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
         ..ScanOptions::default()
     };
+    let canaries = canaries(&args)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
+    let check = match canaries.is_empty() {
+        true => HubIdentity::new(hub),
+        false => {
+            let grants = SealedGrants::new(Arc::clone(&memory.registry), backing::keys(&args.key)?);
+            HubIdentity::with_canaries(hub, canaries, Arc::new(grants))
+        }
+    };
     let parts = FleetParts {
         queue,
         store: memory.store,
         fleet: memory.fleet,
         registry: memory.registry,
-        hub: Arc::new(HubIdentity(hub)),
+        hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
         open_sink: Arc::new(fleetscan_worker::sink::open),
@@ -64,6 +74,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         slice: WorkerConfig::default().slice,
         share: args.share,
         schedule,
+        registry_out: Some(Out::open(&args.out)?.name),
     };
     tracing::info!(name, "coordinator.begins");
     let coordinator = Arc::new(Coordinator::new(parts, options));
@@ -83,4 +94,9 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     coordinator.run(stop).await?;
     tracing::info!("coordinator.ended");
     Ok(COMPLETE)
+}
+
+fn canaries(args: &CoordinatorArgs) -> Result<Vec<AccountId>, Failure> {
+    let read = |id: &String| id.parse().map_err(|_| Failure::usage(format!("--canary: {id} is no account id")));
+    args.canary.iter().map(read).collect()
 }

@@ -6,12 +6,13 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure},
     machine::{Ended, Machine},
     out::Out,
-    scan, signals,
+    profile, scan, signals,
     summary::Summary,
     terminal::Terminal,
     verdict::Verdict,
 };
 use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest};
+use fleetscan_proto::{DEFAULT_PROFILE, catalogue::Catalogue};
 use fleetscan_simulator::{Config, Limits, Simulator};
 use fleetscan_worker::{Hub, HubOptions};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
@@ -47,15 +48,17 @@ pub async fn run(args: DemoArgs, terminal: Terminal) -> Result<u8, Failure> {
     };
     let hub = Hub::connect(hub).await.map_err(Failure::failed)?;
     display::note(&format!("A simulated AWS answers at {}", simulator.endpoint()));
+    let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
     let machine = Machine {
         hub: Arc::new(hub),
         data: args.out.join("data"),
-        worker: scan::worker_config(args.concurrency, SHARE, &[])?,
+        worker: scan::worker_config(args.concurrency, SHARE, &part)?,
+        catalogue: Arc::new(part),
         terminal,
         out,
     };
     let request = ScanRequest {
-        profile: scan::PROFILE.to_owned(),
+        profile: DEFAULT_PROFILE.to_owned(),
         out: machine.out.name.clone(),
         fresh: true,
         share: SHARE,

@@ -8,6 +8,7 @@ use crate::{
     out::Out,
 };
 use fleetscan_backends::embedded::{DataLock, EmbeddedStore};
+use fleetscan_coordinator::fleet;
 use fleetscan_proto::TaskQueue as _;
 use fleetscan_worker::{Hub, HubOptions};
 use jiff::Timestamp;
@@ -28,7 +29,10 @@ pub async fn run(args: DoctorArgs) -> Result<u8, Failure> {
         vec![Finding { name: "hub", found: hub().await }, Finding { name: "results", found: results(&args.out).await }];
     match &args.store.store {
         None => findings.push(Finding { name: "data", found: data(&args.store.data) }),
-        Some(_) => findings.push(Finding { name: "store", found: store(&args).await.map_err(said) }),
+        Some(_) => {
+            findings.push(Finding { name: "store", found: store(&args).await.map_err(said) });
+            findings.push(Finding { name: "breaker", found: breaker(&args).await.map_err(said) });
+        }
     }
     if let Some(broker) = &args.broker {
         let broker = BrokerArgs { broker: broker.clone(), terms: args.terms.clone() };
@@ -82,6 +86,19 @@ async fn store(args: &DoctorArgs) -> Result<String, Failure> {
     let leads = memory.fleet.leases("coordinator").await?.into_iter().next();
     let leads = leads.map_or("no coordinator leads".to_owned(), |lease| format!("{} leads", lease.holder));
     Ok(format!("it answers; {keys}; {leads}; {}", many(workers, "worker")))
+}
+
+/// Whether denied accounts can be marked revoked.
+async fn breaker(args: &DoctorArgs) -> Result<String, Failure> {
+    let memory = Memory::of_fleet(&args.store).await?;
+    let standing = fleet::breaker(memory.fleet.as_ref()).await?;
+    let text = crate::breaker::describe(standing.as_ref());
+    match standing.is_some_and(|breaker| breaker.open) {
+        true => Err(Failure::failed(format!(
+            "{text} Check the hub's permission to assume roles; if the customers did leave, `fleetscan breaker close --reason …`"
+        ))),
+        false => Ok(text),
+    }
 }
 
 async fn queue(args: &BrokerArgs) -> Result<String, Failure> {

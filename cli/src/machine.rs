@@ -11,8 +11,10 @@ use crate::{
 use async_trait::async_trait;
 use fleetscan_backends::embedded::{DataLock, EmbeddedQueue, EmbeddedStore};
 use fleetscan_coordinator::{HubCheck, OpenedScan, Registry, ScanEnd, ScanOptions, ScanParts, ScanRequest, ScanRunner};
-use fleetscan_proto::{Account, ScanId, Store, SystemClock, TaskQueue, catalogue::Catalogue};
-use fleetscan_worker::{Hub, Worker, WorkerConfig, WorkerParts, sink::Sinks};
+use fleetscan_proto::{
+    Account, AccountId, Clock as _, Grants, ScanId, Store, SystemClock, TaskQueue, catalogue::Catalogue,
+};
+use fleetscan_worker::{Hub, Worker, WorkerConfig, WorkerParts, session_name, sink::Sinks};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,8 @@ pub struct Machine {
     pub hub: Arc<Hub>,
     pub out: Out,
     pub data: PathBuf,
+    /// What is read: a profile's part of the catalogue.
+    pub catalogue: Arc<Catalogue>,
     pub worker: WorkerConfig,
     pub terminal: Terminal,
 }
@@ -36,13 +40,46 @@ pub enum Ended {
     Interrupted { id: ScanId, done: u64 },
 }
 
-/// The hub, asked who it is.
-pub struct HubIdentity(pub Arc<Hub>);
+/// The hub, asked who it is, and its canaries, asked whether they still let us in.
+pub struct HubIdentity {
+    hub: Arc<Hub>,
+    canaries: Vec<AccountId>,
+    grants: Option<Arc<dyn Grants>>,
+}
+
+impl HubIdentity {
+    /// Only who it is.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, canaries: Vec::new(), grants: None }
+    }
+
+    /// With accounts that are known to be well.
+    pub fn with_canaries(hub: Arc<Hub>, canaries: Vec<AccountId>, grants: Arc<dyn Grants>) -> Self {
+        Self { hub, canaries, grants: Some(grants) }
+    }
+
+    async fn canary(&self, id: &AccountId) -> Result<(), String> {
+        let Some(grants) = &self.grants else { return Ok(()) };
+        let account = grants.account(id).await.map_err(|error| format!("canary {id}: {error}"))?;
+        let Some(account) = account else {
+            return Err(format!("canary {id} is not connected: name another with --canary"));
+        };
+        let name = session_name("SecurityV0-Canary", id, SystemClock.now());
+        self.hub
+            .lets_in(&account, &name)
+            .await
+            .map_err(|failure| format!("canary {id} does not let us in ({})", failure.code))
+    }
+}
 
 #[async_trait]
 impl HubCheck for HubIdentity {
     async fn check(&self) -> Result<(), String> {
-        self.0.identity().await.map(drop).map_err(|error| error.to_string())
+        self.hub.identity().await.map_err(|error| error.to_string())?;
+        for id in &self.canaries {
+            self.canary(id).await?;
+        }
+        Ok(())
     }
 }
 
@@ -59,7 +96,7 @@ impl Machine {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&self.data).map_err(Failure::failed)?);
         let queue: Arc<dyn TaskQueue> = Arc::new(EmbeddedQueue::new(QUEUE_BOUND));
         let accounts = Arc::new(Registry::new(accounts));
-        let catalogue = Arc::new(Catalogue::built_in().clone());
+        let catalogue = Arc::clone(&self.catalogue);
         let clock = Arc::new(SystemClock);
         let worker = Worker::new(
             self.worker.clone(),
@@ -80,7 +117,7 @@ impl Machine {
             queue,
             store,
             sink: self.out.sink.clone(),
-            hub: Arc::new(HubIdentity(self.hub.clone())),
+            hub: Arc::new(HubIdentity::new(self.hub.clone())),
             clock,
             catalogue,
             accounts: accounts.clone(),

@@ -4,11 +4,14 @@
 mod accounts;
 mod advice;
 mod args;
+mod audit_query;
 mod backing;
+mod breaker;
 mod catalogue;
 mod coordinator;
 mod coverage;
 mod demo;
+mod deploy;
 mod display;
 mod doctor;
 mod failure;
@@ -19,9 +22,11 @@ mod machine;
 mod numbers;
 mod out;
 mod page;
+mod profile;
 mod results;
 mod scan;
 mod scans;
+mod secrecy;
 mod signals;
 mod simulator;
 mod summary;
@@ -65,16 +70,26 @@ async fn run(args: args::Args) -> Result<u8, failure::Failure> {
     let terminal = terminal::Terminal::find(args.global.no_color.is_some());
     match args.command {
         args::Command::Demo(args) => demo::run(args, terminal).await,
-        args::Command::Scan(args) => scan::run(args, terminal).await,
+        args::Command::Scan(args) => {
+            secrecy::keep_memory_private();
+            scan::run(args, terminal).await
+        }
         args::Command::Simulator(args) => simulator::run(args).await,
         args::Command::Catalogue(args) => catalogue::run(args),
         args::Command::Results(args) => results::run(args, terminal).await,
-        args::Command::Coordinator(args) => coordinator::run(args).await,
-        args::Command::Worker(args) => worker::run(args).await,
+        args::Command::Coordinator(args) => {
+            secrecy::keep_memory_private();
+            coordinator::run(args).await
+        }
+        args::Command::Worker(args) => {
+            secrecy::keep_memory_private();
+            worker::run(args).await
+        }
         args::Command::Accounts(args) => accounts::run(args, terminal).await,
         args::Command::Scans(args) => scans::run(args, terminal).await,
         args::Command::Workers(args) => workers::run(args, terminal).await,
         args::Command::Switch(args) => switch::run(args).await,
+        args::Command::Breaker(args) => breaker::run(args).await,
         args::Command::Doctor(args) => doctor::run(args).await,
     }
 }

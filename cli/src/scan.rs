@@ -7,20 +7,19 @@ use crate::{
     machine::{Ended, Machine},
     numbers::many,
     out::Out,
-    signals,
+    profile, signals,
     summary::shell_word,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest, distance};
-use fleetscan_proto::{KNOWN_REGIONS, catalogue::Catalogue, is_region_shaped};
+use fleetscan_proto::{DEFAULT_PROFILE, KNOWN_REGIONS, Profile, catalogue::Catalogue, is_region_shaped};
 use fleetscan_worker::{Hub, HubOptions, WorkerConfig, policy};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
-/// The one profile there is: everything in the catalogue that is not marked as to be asked for.
-pub const PROFILE: &str = "standard";
-
 pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
-    let file = read_accounts(&args)?;
+    let profile = profile::named(&args.profile)?;
+    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let file = read_accounts(&args, &profile, &part)?;
     for warning in &file.warnings {
         display::note(&format!("warning: {warning}"));
     }
@@ -36,7 +35,7 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let request = ScanRequest {
         regions: args.regions.clone(),
         services: args.services.clone(),
-        profile: PROFILE.to_owned(),
+        profile: profile.name().to_owned(),
         out: out.name.clone(),
         fresh: args.new,
         share: args.share,
@@ -46,22 +45,28 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
         ..ScanOptions::default()
     };
-    let worker = worker_config(args.concurrency, args.share, &args.services)?;
-    let machine = Machine { hub: Arc::new(hub), out, data: args.data.clone(), worker, terminal };
+    let part = Arc::new(part);
+    let worker = worker_config(args.concurrency, args.share, &narrowed(&part, &args.services)?)?;
+    let machine = Machine { hub: Arc::new(hub), out, data: args.data.clone(), catalogue: part, worker, terminal };
     let ended = machine.scan(file.accounts, request, options, &stop).await?;
     tell(ended, args.json, terminal, &resume_command(&args))
 }
 
-/// How a worker of this machine is set, for a scan of these services (none: all).
-pub fn worker_config(concurrency: Option<usize>, share: f64, services: &[String]) -> Result<WorkerConfig, Failure> {
-    let catalogue = Catalogue::built_in();
-    let all = || catalogue.scanned().map(|service| service.id.clone()).collect();
-    let services: Vec<String> = if services.is_empty() { all() } else { services.to_vec() };
-    let session_policy = Some(policy::session_policy(catalogue, &services).map_err(Failure::failed)?);
+/// What is left of a part of the catalogue where only these services (none: all) are read.
+fn narrowed(part: &Catalogue, services: &[String]) -> Result<Catalogue, Failure> {
+    let reads = |id: &String| services.is_empty() || services.contains(id);
+    part.narrowed(|service, operation| reads(&service.id) || operation.probe).map_err(Failure::failed)
+}
+
+/// How a worker of this machine is set, whose sessions are narrowed to this part of the catalogue.
+pub fn worker_config(concurrency: Option<usize>, share: f64, part: &Catalogue) -> Result<WorkerConfig, Failure> {
+    let session_policy = Some(policy::session_policy(part).map_err(Failure::failed)?);
     let usual = WorkerConfig::default();
     Ok(WorkerConfig {
         name: format!("local-{}", std::process::id()),
         concurrency: concurrency.unwrap_or(usual.concurrency),
+        // Most cells wait for their buckets; but what a worker holds, no other can help with.
+        cells: concurrency.map_or(usual.cells, |calls| u16::try_from(calls.saturating_mul(3)).unwrap_or(u16::MAX)),
         share,
         session_policy,
         ..usual
@@ -101,6 +106,9 @@ fn resume_command(args: &ScanArgs) -> String {
         shell_word(&args.out),
         shell_word(&args.data.display().to_string())
     ));
+    if args.profile != DEFAULT_PROFILE {
+        command.push_str(&format!(" --profile {}", shell_word(&args.profile)));
+    }
     for (flag, list) in [("--regions", &args.regions), ("--services", &args.services)] {
         if !list.is_empty() {
             command.push_str(&format!(" {flag} {}", list.join(",")));
@@ -110,7 +118,7 @@ fn resume_command(args: &ScanArgs) -> String {
 }
 
 /// Reads the accounts file and checks the lists, and says every mistake at once.
-fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
+fn read_accounts(args: &ScanArgs, profile: &Profile, part: &Catalogue) -> Result<AccountsFile, Failure> {
     let mut mistakes = Vec::new();
     let file = match read_text(&args.accounts) {
         Err(mistake) => {
@@ -125,8 +133,7 @@ fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
             }
         },
     };
-    let services: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
-    mistakes.extend(args.services.iter().filter_map(|name| unknown("service", name, &services)));
+    mistakes.extend(args.services.iter().filter_map(|name| not_read(name, profile, part)));
     for name in &args.regions {
         // AWS adds regions; one that is merely unknown may be newer than this build.
         match unknown("region", name, &KNOWN_REGIONS) {
@@ -147,10 +154,24 @@ fn read_accounts(args: &ScanArgs) -> Result<AccountsFile, Failure> {
 }
 
 pub fn read_text(path: &Path) -> Result<String, String> {
+    read_named("accounts", path)
+}
+
+/// Reads a file that is called the `what` file in mistakes.
+pub fn read_named(what: &str, path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no accounts file {}", path.display()),
+        std::io::ErrorKind::NotFound => format!("there is no {what} file {}", path.display()),
         std::io::ErrorKind::InvalidData => format!("{} is not a text file", path.display()),
         _ => format!("{} cannot be read: {error}", path.display()),
+    })
+}
+
+/// A service that is in no catalogue, or not in this profile.
+pub fn not_read(name: &str, profile: &Profile, part: &Catalogue) -> Option<String> {
+    let services: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
+    unknown("service", name, &services).or_else(|| {
+        let reads = part.scanned().any(|service| service.id == name);
+        (!reads).then(|| format!("--services: profile {} does not read {name}", profile.name()))
     })
 }
 

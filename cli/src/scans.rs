@@ -8,8 +8,7 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     numbers::{grouped, many},
     out::Out,
-    scan::PROFILE,
-    signals,
+    profile, signals,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{
@@ -17,8 +16,8 @@ use fleetscan_coordinator::{
     fleet::{Resumed, StartRequest, resume, start},
 };
 use fleetscan_proto::{
-    AccountId, Clock as _, Lane, Outcome, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState, SystemClock,
-    WorkTotals, WorkerReport, catalogue::Catalogue,
+    AccountId, Clock as _, Lane, Outcome, Profile, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState,
+    SystemClock, WorkTotals, WorkerReport, catalogue::Catalogue,
 };
 use fleetscan_worker::Stats;
 use jiff::Timestamp;
@@ -38,13 +37,16 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
     let memory = Memory::open(&args.store).await?;
     let json = args.json;
     match args.command {
-        ScansCommand::Start { wait, resume: None, accounts, regions, services, out, deadline_minutes } => {
+        ScansCommand::Start { wait, resume: None, accounts, regions, services, profile, out, deadline_minutes } => {
+            let (profile, profile_file) = profile::of_scan(&profile)?;
+            let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
             let request = StartRequest {
                 accounts: accounts.iter().map(|id| account(id)).collect::<Result<_, _>>()?,
                 regions,
-                services: known_services(services)?,
+                services: known_services(services, &profile, &part)?,
                 out: Out::open(&out)?.name,
-                profile: PROFILE.to_owned(),
+                profile: profile.name().to_owned(),
+                profile_file,
                 lane: Lane::Normal,
                 deadline: deadline_minutes.map(|minutes| Duration::from_secs(minutes * 60)),
                 scheduled: false,
@@ -326,9 +328,8 @@ fn account(text: &str) -> Result<AccountId, Failure> {
     text.parse().map_err(Failure::usage)
 }
 
-fn known_services(services: Vec<String>) -> Result<Vec<String>, Failure> {
-    let known: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
-    match services.iter().find_map(|name| crate::scan::unknown("service", name, &known)) {
+fn known_services(services: Vec<String>, profile: &Profile, part: &Catalogue) -> Result<Vec<String>, Failure> {
+    match services.iter().find_map(|name| crate::scan::not_read(name, profile, part)) {
         Some(mistake) => Err(Failure::usage(mistake)),
         None => Ok(services),
     }

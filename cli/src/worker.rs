@@ -5,11 +5,11 @@ use crate::{
     backing::{self, Memory},
     failure::{COMPLETE, Failure},
     listen::{self, Page},
-    scan, signals,
+    profile, scan, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
-use fleetscan_proto::{AccountRegistry, SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
 use fleetscan_worker::{Hub, HubOptions, Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{sync::Arc, time::Duration};
 
@@ -26,13 +26,14 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     };
     let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
+    let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
     let config = WorkerConfig {
         name: name.clone(),
         slice: Duration::from_secs(args.slice_seconds),
         drain: Duration::from_secs(args.drain_seconds),
         #[cfg(debug_assertions)]
         dies_of: args.dies_of,
-        ..scan::worker_config(args.concurrency, args.share, &[])?
+        ..scan::worker_config(args.concurrency, args.share, &part)?
     };
     let worker = Worker::new(
         config,

@@ -4,10 +4,14 @@
 use crate::{ScanError, dispatch::PAGE};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
-    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, RegisteredAccount, Store, StoreError,
+    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Profile, ProfileError, RegisteredAccount,
+    Store, StoreError, Told, catalogue::Catalogue,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How often a change is tried again that another operator's change came before.
 const TRIES: usize = 5;
@@ -32,6 +36,36 @@ impl From<ConnectionError> for ScanError {
             ConnectionError::Store(error) => ScanError::Store(error),
             other => ScanError::Refused(other.to_string()),
         }
+    }
+}
+
+/// What owners are told that is read: a version of a profile, as this catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// The profile's name.
+    pub profile: String,
+    /// Digest of what it reads.
+    pub catalogue: String,
+    /// Its version, and every operation.
+    pub told: Told,
+}
+
+impl Offered {
+    /// What a profile reads of a catalogue.
+    pub fn of(profile: &Profile, catalogue: &Catalogue) -> Result<Offered, ProfileError> {
+        let part = profile.of(catalogue)?;
+        Ok(Offered {
+            profile: profile.name().to_owned(),
+            catalogue: part.digest().to_owned(),
+            told: Told { version: profile.version(), operations: part.operation_names() },
+        })
+    }
+
+    /// Operations that an account's owner was not told of.
+    pub fn beyond(&self, account: &RegisteredAccount) -> Vec<String> {
+        let Some(told) = &account.told else { return Vec::new() };
+        let known: BTreeSet<&String> = told.operations.iter().collect();
+        self.told.operations.iter().filter(|operation| !known.contains(operation)).cloned().collect()
     }
 }
 
@@ -99,8 +133,7 @@ impl Connections {
         &self,
         keys: &Keyring,
         account: &Account,
-        profile: &str,
-        catalogue: &str,
+        offered: &Offered,
     ) -> Result<Connected, ConnectionError> {
         for _ in 0..TRIES {
             let before = self.registry.registered(&account.id).await?;
@@ -121,8 +154,9 @@ impl Connections {
                 customer: account.customer.clone(),
                 regions: account.regions.clone(),
                 // An account stays on the profile that its owner was told of.
-                profile: before.as_ref().map_or_else(|| profile.to_owned(), |known| known.profile.clone()),
-                catalogue: before.as_ref().map_or_else(|| catalogue.to_owned(), |known| known.catalogue.clone()),
+                profile: before.as_ref().map_or_else(|| offered.profile.clone(), |known| known.profile.clone()),
+                catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),
+                told: before.as_ref().map_or_else(|| Some(offered.told.clone()), |known| known.told.clone()),
                 no_session_policy: before.as_ref().is_some_and(|known| known.no_session_policy),
                 added_at: before.as_ref().map_or_else(|| self.clock.now(), |known| known.added_at),
                 grant: Some(keys.seal(&account.id, &account.grant)?),
@@ -137,8 +171,15 @@ impl Connections {
                 Some(known) if known.grant.is_none() => Connected::Reconnected,
                 Some(_) => Connected::Updated,
             };
-            if connected != Connected::Updated {
-                self.set_state(&account.id, AccountState::Pending, "connect").await?;
+            match connected {
+                Connected::Updated => {
+                    let mut changed = changes(before.as_ref(), &new);
+                    if opened.as_ref() != Some(&account.grant) {
+                        changed.push("grant");
+                    }
+                    self.note(&account.id, "connect", &changed).await?;
+                }
+                _ => self.set_state(&account.id, AccountState::Pending, "connect").await?,
             }
             return Ok(connected);
         }
@@ -160,10 +201,24 @@ impl Connections {
             }
             account.version = before.version + 1;
             if self.registry.put_registered(&account).await? {
+                self.note(id, "update", &changes(Some(&before), &account)).await?;
                 return Ok(account);
             }
         }
         Err(busy(id))
+    }
+
+    /// From now on an account is read as its owner was told now. Answers what that adds.
+    pub async fn upgrade(&self, id: &AccountId, offered: &Offered) -> Result<Vec<String>, ConnectionError> {
+        let before = self.known(id).await?;
+        let added = offered.beyond(&before);
+        self.change(id, |account| {
+            account.profile.clone_from(&offered.profile);
+            account.catalogue.clone_from(&offered.catalogue);
+            account.told = Some(offered.told.clone());
+        })
+        .await?;
+        Ok(added)
     }
 
     /// Leaves an account alone from now on.
@@ -221,6 +276,7 @@ impl Connections {
             if !self.registry.put_registered(&account).await? {
                 return Err(busy(&account.id));
             }
+            self.note(&account.id, "rekey", &[]).await?;
             sealed += 1;
         }
         Ok(sealed)
@@ -291,6 +347,16 @@ impl Connections {
         })
     }
 
+    /// Notes an act that left the account's state as it is.
+    async fn note(&self, id: &AccountId, act: &str, changed: &[&str]) -> Result<(), ConnectionError> {
+        let mut evidence =
+            BTreeMap::from([("by".to_owned(), "operator".to_owned()), ("act".to_owned(), act.to_owned())]);
+        if !changed.is_empty() {
+            evidence.insert("changed".to_owned(), changed.join(", "));
+        }
+        Ok(self.store.note_act(id, self.clock.now(), &evidence).await?)
+    }
+
     async fn set_state(&self, id: &AccountId, state: AccountState, act: &str) -> Result<(), ConnectionError> {
         let now = self.clock.now();
         let before = self.store.account_status(id).await?;
@@ -306,6 +372,21 @@ impl Connections {
         };
         Ok(self.store.set_account_status(&status).await?)
     }
+}
+
+/// What differs, beside the grant, by the names that operators use.
+fn changes(before: Option<&RegisteredAccount>, after: &RegisteredAccount) -> Vec<&'static str> {
+    let Some(before) = before else { return Vec::new() };
+    [
+        ("name", before.name != after.name),
+        ("customer", before.customer != after.customer),
+        ("regions", before.regions != after.regions),
+        ("profile", (&before.profile, &before.catalogue) != (&after.profile, &after.catalogue)),
+        ("session policy", before.no_session_policy != after.no_session_policy),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
 }
 
 fn busy(id: &AccountId) -> ConnectionError {

@@ -10,6 +10,8 @@ pub struct Described {
     pub customer: String,
     /// Regional cells are limited to these; empty: every enabled region.
     pub regions: Vec<String>,
+    /// Only these operations (`service:Operation`) may be called; `None`: all that the scan reads.
+    pub told: Option<Vec<String>>,
 }
 
 /// Where accounts are described: an accounts file in memory, or the store's registry.
@@ -23,7 +25,7 @@ pub trait Directory: Send + Sync + 'static {
 impl Directory for Registry {
     async fn describe(&self, id: &AccountId) -> Result<Described, StoreError> {
         let regions = self.get(id).map(|account| account.regions.clone()).unwrap_or_default();
-        Ok(Described { customer: self.customer(id), regions })
+        Ok(Described { customer: self.customer(id), regions, told: None })
     }
 }
 
@@ -36,6 +38,7 @@ impl Directory for Registered {
     async fn describe(&self, id: &AccountId) -> Result<Described, StoreError> {
         let found = self.0.registered(id).await?;
         let customer = found.as_ref().and_then(|account| account.customer.clone()).unwrap_or_else(|| id.to_string());
-        Ok(Described { customer, regions: found.map(|account| account.regions).unwrap_or_default() })
+        let (regions, told) = found.map(|account| (account.regions, account.told)).unwrap_or_default();
+        Ok(Described { customer, regions, told: told.map(|told| told.operations) })
     }
 }

@@ -131,8 +131,12 @@ impl Run<'_> {
     }
 
     async fn cells(&self, account: &AccountId, enabled: &[String]) -> Result<Vec<Cell>, ScanError> {
-        let named = insist!(self.options, self.parts.accounts.describe(account))?.regions;
-        Ok(plan::cells(account, enabled, [&named, &self.spec.regions], &self.runner.services))
+        let described = insist!(self.options, self.parts.accounts.describe(account))?;
+        let services = match &described.told {
+            Some(told) => self.runner.services.told(&self.parts.catalogue, told),
+            None => self.runner.services.clone(),
+        };
+        Ok(plan::cells(account, enabled, [&described.regions, &self.spec.regions], &services))
     }
 }
 

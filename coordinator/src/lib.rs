@@ -36,7 +36,7 @@ mod standing;
 mod suspects;
 
 pub use accounts_file::{AccountsFile, Judged, Problem, distance};
-pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, Listed, RegistryCopy};
+pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, Listed, Offered, RegistryCopy};
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger};

@@ -6,7 +6,7 @@ use fleetscan_proto::{
     catalogue::{Catalogue, Scope},
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The services of a scan, told apart by scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,18 @@ impl Services {
             services.into_iter().map(|s: &std::sync::Arc<fleetscan_proto::catalogue::Service>| s.id.clone()).collect()
         };
         Self { regional: ids(regional), global: ids(global) }
+    }
+
+    /// Those of them of which the account's owner was told at least one operation.
+    pub fn told(&self, catalogue: &Catalogue, told: &[String]) -> Self {
+        let told: HashSet<&str> = told.iter().map(String::as_str).collect();
+        let reads = |id: &&String| {
+            let service = catalogue.service(id);
+            service
+                .is_some_and(|s| s.operations.iter().any(|operation| !operation.probe && operation.is_told(s, &told)))
+        };
+        let of = |list: &[String]| list.iter().filter(reads).cloned().collect();
+        Self { regional: of(&self.regional), global: of(&self.global) }
     }
 
     /// All of them, sorted.

@@ -29,6 +29,8 @@ pub struct Progress {
     pub suspects: u64,
     /// So many were denied at once that none of them is marked revoked.
     pub breaker_open: bool,
+    /// Why the breaker is open.
+    pub breaker_why: Option<String>,
     /// Accounts that this run marked revoked.
     pub revocations: u64,
     /// For how long the cell without progress has stood still that did so the longest, as of the last round of

@@ -1,5 +1,5 @@
 use crate::{
-    Directory, Registry, ScanError, ScanOptions, error::insist, plan, plan::Services, progress::Phase,
+    Directory, Registry, ScanError, ScanOptions, error::insist, fleet::Force, plan, plan::Services, progress::Phase,
     progress::Progress, reconcile::Reconciler, recovery::Recovery, suspects::Suspects,
 };
 use async_trait::async_trait;
@@ -53,6 +53,8 @@ pub struct FleetLink {
     pub fleet: Arc<dyn Fleet>,
     /// Raised each time the broker was found to have lost its queues.
     pub losses: watch::Receiver<u64>,
+    /// What an operator decided in the breaker's place.
+    pub forced: watch::Receiver<Option<Force>>,
     /// After so long at the latest a worker hands in what it has of a cell.
     pub slice: Duration,
 }
@@ -140,6 +142,8 @@ impl ScanRunner {
             accounts: accounts.len() as u64,
             lane: Lane::Normal,
             deadline_seconds: None,
+            // What is read is the catalogue that this scan was given: a profile's part.
+            profile_file: None,
             scheduled: false,
         };
         let ids = accounts.ids();
@@ -316,7 +320,8 @@ impl<'a> Run<'a> {
             accounts: self.spec.accounts,
             expected_cells: self.counts.cells + self.cells_of_an_account() as u64 * unplanned,
             suspects: self.suspects.len() as u64,
-            breaker_open: self.suspects.breaker_open(),
+            breaker_open: self.suspects.breaker().is_some(),
+            breaker_why: self.suspects.breaker().map(str::to_owned),
             revocations: self.suspects.revocations(),
             stood_still: self.reconciler.stood_still(),
         });

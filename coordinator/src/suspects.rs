@@ -3,6 +3,7 @@
 use crate::{
     ScanError,
     error::insist,
+    fleet::Force,
     revocation::{self, Denied, Known, Tally, Verdict},
     scan::Run,
 };
@@ -43,7 +44,8 @@ pub(crate) struct Suspects {
     /// Of these, the denied ones that are decided: when, and whose they are.
     decided: BTreeMap<AccountId, (Timestamp, String)>,
     hub: Option<(Instant, bool)>,
-    breaker_open: bool,
+    /// Why the breaker is open; `None`: it is not.
+    breaker: Option<String>,
     /// Accounts that were marked revoked.
     revocations: u64,
 }
@@ -55,8 +57,9 @@ impl Suspects {
     pub(crate) fn len(&self) -> usize {
         self.suspects.len()
     }
-    pub(crate) fn breaker_open(&self) -> bool {
-        self.breaker_open
+    /// Why the breaker is open, if it is.
+    pub(crate) fn breaker(&self) -> Option<&str> {
+        self.breaker.as_deref()
     }
     /// An account let us in.
     pub(crate) fn let_in(&mut self, account: &AccountId, at: Timestamp) {
@@ -113,23 +116,29 @@ impl Run<'_> {
     pub(crate) async fn judge_suspects(&mut self) -> Result<(), ScanError> {
         self.meet_opened_denials().await?;
         if self.suspects.suspects.is_empty() {
-            self.suspects.breaker_open = false;
+            self.breaker_is(None);
             return Ok(());
         }
         let now = self.parts.clock.now();
         let tally = self.suspects.tally(now - self.options.breaker_window);
-        let open = tally.breaker_open();
-        if open && !self.suspects.breaker_open {
-            let (denied, attempted) = (tally.denied.len(), tally.attempted);
-            tracing::error!(
-                scan = %self.spec.id,
-                denied,
-                attempted,
-                "breaker.opened: many accounts deny AssumeRole at once, none is marked revoked"
-            );
-        }
-        self.suspects.breaker_open = open;
+        let forced = self.parts.fleet.as_ref().and_then(|link| *link.forced.borrow());
+        let open = match forced {
+            Some(Force::Open) => true,
+            Some(Force::Closed) => false,
+            None => tally.breaker_open(),
+        };
         let hub_works = self.hub_works(now, open).await;
+        let our_fault = self.suspects.suspects.values().any(|suspect| suspect.denial.our_fault);
+        self.breaker_is(match (open, forced) {
+            (true, Some(_)) => Some("an operator opened it".to_owned()),
+            (true, None) => {
+                let (denied, attempted) = (tally.denied.len(), tally.attempted);
+                Some(format!("{denied} of {attempted} accounts that had worked deny AssumeRole at once"))
+            }
+            (false, _) if hub_works == Some(false) => Some("our own identity, or a canary, does not work".to_owned()),
+            (false, _) if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
+            (false, _) => None,
+        });
         let all: Vec<Suspect> = self.suspects.suspects.values().cloned().collect();
         for suspect in all {
             let denied = Denied {
@@ -150,6 +159,17 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn breaker_is(&mut self, why: Option<String>) {
+        match (&self.suspects.breaker, &why) {
+            (None, Some(why)) => {
+                tracing::error!(scan = %self.spec.id, why, "breaker.opened: no account is marked revoked");
+            }
+            (Some(_), None) => tracing::warn!(scan = %self.spec.id, "breaker.closes"),
+            _ => {}
+        }
+        self.suspects.breaker = why;
     }
 
     async fn meet_opened_denials(&mut self) -> Result<(), ScanError> {

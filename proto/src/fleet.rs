@@ -123,6 +123,12 @@ pub trait Fleet: Send + Sync + 'static {
     /// Switches calls on again. Answers whether they were off.
     async fn switch_on(&self, what: &str) -> Result<bool, StoreError>;
 
+    /// A note that was kept under a name: a few lines for the fleet's processes and its operators.
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError>;
+
+    /// Keeps a note in place of the one before; `None` removes it.
+    async fn keep_note(&self, name: &str, text: Option<&str>) -> Result<(), StoreError>;
+
     /// What must be known at once.
     async fn orders(&self) -> Result<Orders, StoreError>;
 }

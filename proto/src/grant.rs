@@ -70,6 +70,26 @@ impl Account {
 pub trait Grants: Send + Sync + 'static {
     /// The account with its grant; `None` where it was removed.
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, crate::StoreError>;
+
+    /// On which terms the account may be read; by default on those of its scan alone.
+    async fn terms(&self, _: &AccountId) -> Result<Terms, crate::StoreError> {
+        Ok(Terms::default())
+    }
+}
+
+/// On which terms an account may be read, beside those of its scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Only these operations (`service:Operation`), because its owner was told of no others; `None`: of all.
+    pub told: Option<Vec<String>>,
+    /// Sessions are narrowed by a session policy.
+    pub session_policy: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { told: None, session_policy: true }
+    }
 }
 
 /// What is wrong with a grant. The texts never repeat the secret itself.

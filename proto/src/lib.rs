@@ -4,7 +4,7 @@
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
 //! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
 //! * results: the trait [`Sink`]
-//! * the [`catalogue`]: which AWS operations may be called, and how
+//! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
 //!
 //! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
 
@@ -15,6 +15,7 @@ mod grant;
 mod ids;
 mod ledger;
 mod outcome;
+mod profile;
 mod queue;
 mod record;
 pub mod redact;
@@ -26,14 +27,17 @@ mod task;
 
 pub use clock::{Clock, SystemClock};
 pub use fleet::{Fleet, KillSwitch, Lease, Orders, WorkerReport};
-pub use grant::{Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, check_external_id, parse_role_arn};
+pub use grant::{
+    Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, Terms, check_external_id, parse_role_arn,
+};
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
 pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
 pub use outcome::{Denial, DeniedBy, Outcome};
+pub use profile::{DEFAULT_PROFILE, MAX_PROFILE_FILE, Profile, ProfileError};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
-pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant};
+pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
 pub use sink::{ObjectWriter, Sink, SinkError};
 pub use store::{
     AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, Begun, CellProgress, Completion, LearnedFactor,

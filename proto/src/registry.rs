@@ -12,6 +12,15 @@ pub struct SealedGrant {
     pub sealed: String,
 }
 
+/// What an account's owner was told that is read: the words of a version stay, whatever later versions add.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Version of the profile.
+    pub version: u32,
+    /// `service:Operation`, sorted.
+    pub operations: Vec<String>,
+}
+
 /// An account as the registry knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredAccount {
@@ -30,6 +39,9 @@ pub struct RegisteredAccount {
     pub profile: String,
     /// Version of that profile's catalogue, as a digest.
     pub catalogue: String,
+    /// What that version read; `None`: everything, in accounts that were connected before there were profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// The organisation forbids session policies: sessions are not narrowed.
     #[serde(default)]
     pub no_session_policy: bool,

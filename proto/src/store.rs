@@ -35,6 +35,11 @@ pub struct ScanSpec {
     pub catalogue: String,
     /// Name of the profile.
     pub profile: String,
+    /// Text of a profile that is not one of fleetscan's own; at most [`MAX_PROFILE_FILE`] bytes.
+    ///
+    /// [`MAX_PROFILE_FILE`]: crate::MAX_PROFILE_FILE
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<String>,
     /// Root of its results, as the operator named it.
     pub out: String,
     /// How many accounts it has.
@@ -311,7 +316,8 @@ pub struct AccountStatus {
     pub evidence: BTreeMap<String, String>,
 }
 
-/// A change of an account's state: appended to its history, never altered.
+/// A change of an account's state, or (from a state to the same) an operator's act: appended to its history, never
+/// altered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountChange {
     /// When.
@@ -497,6 +503,15 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces an account's status; where the state differs from the one before, appends to its history, and raises
     /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
+
+    /// Appends an operator's act to an account's history that left its state as it is: from the state to the state.
+    /// The same act once more, right after itself (its answer got lost), is not appended again.
+    async fn note_act(
+        &self,
+        account: &AccountId,
+        at: Timestamp,
+        evidence: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError>;
 
     /// An account's history, oldest first.
     async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError>;

@@ -13,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def binary():
-    """The release binary, built if need be."""
+    """The binary that FLEETSCAN_BIN names, or the release one, built if need be."""
+    if given := os.environ.get("FLEETSCAN_BIN"):
+        return str(pathlib.Path(given).resolve())
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     subprocess.run(["cargo", "build", "--release", "--quiet", "--package", "fleetscan-cli"], cwd=ROOT, check=True)
     return str(target / "release" / "fleetscan")

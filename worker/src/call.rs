@@ -172,8 +172,10 @@ struct Trials {
 impl Caller {
     /// Makes a call: its answer as JSON.
     pub async fn call(&self, call: Call<'_>) -> Result<Value, CallError> {
-        let (service, operation) =
-            self.gate.admit(call.service, call.operation).map_err(|refused| CallError::Failed(refused.to_string()))?;
+        let (service, operation) = self
+            .gate_of(call.budget)
+            .admit(call.service, call.operation)
+            .map_err(|refused| CallError::Failed(refused.to_string()))?;
         let bucket = call.account.buckets.bucket(service, operation, call.region);
         let mut trials = Trials {
             waits: Backoff::new(Duration::from_millis(100), Duration::from_secs(20)),
@@ -195,6 +197,11 @@ impl Caller {
         }
     }
 
+    /// What a task may call.
+    pub fn gate_of<'a>(&'a self, budget: &'a Budget) -> &'a Gate {
+        budget.guard.reads.as_ref().map_or(&self.gate, |reads| reads.gate())
+    }
+
     async fn turn(
         &self,
         call: &Call<'_>,
@@ -206,7 +213,9 @@ impl Caller {
         self.may_go_on(call).map_err(Next::Give)?;
         let permit = self.permit(call, bucket).await.map_err(Next::Give)?;
         self.may_go_on(call).map_err(Next::Give)?;
-        let session = self.sessions.get(call.account.id()).await.map_err(|e| Next::Give(CallError::Session(e)))?;
+        let reads = call.budget.guard.reads.as_deref();
+        let session =
+            self.sessions.get(call.account.id(), reads).await.map_err(|e| Next::Give(CallError::Session(e)))?;
         let (answer, took) = {
             let _slot =
                 self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
@@ -276,13 +285,22 @@ impl Caller {
         session: &Session,
     ) -> Result<RawAnswer, SendError> {
         if service.typed {
-            return typed::send(&self.http, &self.gate, service, &operation.name, call.region, call.params, session)
-                .await;
+            return typed::send(
+                &self.http,
+                self.gate_of(call.budget),
+                service,
+                &operation.name,
+                call.region,
+                call.params,
+                session,
+            )
+            .await;
         }
         let request = prepare(service, operation, call.params.clone());
         self.http
             .send(
                 service,
+                operation,
                 call.region,
                 call.account.id(),
                 request,
@@ -336,7 +354,7 @@ impl Caller {
                 if code.is_empty() { format!("HTTP {}", answer.status) } else { code.to_owned() },
             ),
             Class::SessionExpired | Class::SessionInvalid => {
-                self.sessions.invalidate(call.account.id(), session.number()).await;
+                self.sessions.invalidate(call.account.id(), call.budget.guard.reads.as_deref(), session.number()).await;
                 trials.sessions += 1;
                 match (class, trials.sessions) {
                     (_, 1) => Next::Again(Duration::ZERO),

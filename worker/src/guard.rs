@@ -1,5 +1,6 @@
 //! Whether work may go on: asked before each call, and at each page.
 
+use crate::reads::Reads;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -84,12 +85,19 @@ pub struct Guard {
     pub scan: CancellationToken,
     /// Cancelled when its account was revoked, paused or disconnected.
     pub account: CancellationToken,
+    /// What it may call; `None`: whatever its worker may.
+    pub reads: Option<Arc<Reads>>,
 }
 
 impl Guard {
     /// Heeds nothing.
     pub fn free() -> Self {
-        Self { hold: Arc::new(Hold::for_ever()), scan: CancellationToken::new(), account: CancellationToken::new() }
+        Self {
+            hold: Arc::new(Hold::for_ever()),
+            scan: CancellationToken::new(),
+            account: CancellationToken::new(),
+            reads: None,
+        }
     }
 
     /// Whether a call may begin now.

@@ -1,6 +1,9 @@
 //! The HTTP client that all calls share: the SDK's own, with its pool of connections.
 
-use crate::wire::{PreparedRequest, RawAnswer};
+use crate::{
+    gate,
+    wire::{PreparedRequest, RawAnswer},
+};
 use aws_sigv4::{
     http_request::{
         PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -16,7 +19,11 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
-use fleetscan_proto::{AccountId, catalogue::Service, partition_of};
+use fleetscan_proto::{
+    AccountId,
+    catalogue::{Operation, Service},
+    partition_of,
+};
 use std::time::{Duration, SystemTime};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,16 +95,19 @@ impl Http {
         }
     }
 
-    /// Signs a request and sends it.
+    /// Signs a request and sends it, if it asks for the operation that it is said to ask for.
+    #[expect(clippy::too_many_arguments, reason = "all that a signature is made of")]
     pub async fn send(
         &self,
         service: &Service,
+        operation: &Operation,
         region: &str,
         account: &AccountId,
         request: PreparedRequest,
         identity: &Identity,
         now: SystemTime,
     ) -> Result<RawAnswer, SendError> {
+        gate::inspect(service, operation, &request).map_err(|refused| SendError::Refused(refused.to_string()))?;
         let uri = format!("{}{}", self.endpoint(service, region, account), request.path_and_query);
         let request = signed(service, region, uri, request, identity, now).map_err(SendError::Refused)?;
         match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await {

@@ -2,7 +2,8 @@
 //!
 //! * [`hub`]: the principal that fleetscan runs as
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
-//! * [`gate`]: what may be called at all
+//! * [`gate`]: what may be called at all; [`never`]: what is not, whatever else says so; [`policy`]: both for IAM
+//! * [`reads`]: what a task may call, by its scan's profile and its account's
 //! * [`guard`]: whether work may go on
 //! * [`limiter`]: how fast
 //! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
@@ -23,8 +24,10 @@ pub mod http;
 pub mod hub;
 pub mod limiter;
 pub mod metrics;
+pub mod never;
 pub mod policy;
 pub mod probe;
+pub mod reads;
 pub mod retry;
 mod runner;
 pub mod session;
@@ -33,6 +36,6 @@ mod stats;
 pub mod typed;
 pub mod wire;
 
-pub use hub::{Hub, HubError, HubOptions, Identity};
+pub use hub::{Hub, HubError, HubOptions, Identity, session_name};
 pub use runner::{Worker, WorkerConfig, WorkerParts};
 pub use stats::{Stats, StatsCell};

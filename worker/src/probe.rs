@@ -140,7 +140,7 @@ impl Prober<'_> {
         state: &str,
         enabled: &[&str],
     ) -> Result<Option<Vec<String>>, NotNow> {
-        let Ok((_, spec)) = self.caller.gate.admit(service, operation) else { return Ok(None) };
+        let Ok((_, spec)) = self.caller.gate_of(&self.budget).admit(service, operation) else { return Ok(None) };
         let spec: Operation = spec.clone();
         let mut regions = Vec::new();
         let mut token: Option<String> = None;

@@ -3,6 +3,7 @@
 use crate::{
     hub::{AssumeFailure, AssumeFailureKind, Hub, session_name},
     metrics::Metrics,
+    reads::Reads,
     retry::Backoff,
     stats::StatsCell,
 };
@@ -44,6 +45,13 @@ impl Session {
     /// For the SDK's typed clients.
     pub(crate) fn credentials(&self) -> Credentials {
         self.credentials.clone()
+    }
+    /// Credentials that no AWS knows.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let credentials = Credentials::new("AKIATEST", "secret", Some("token".into()), None, "tests");
+        let identity = Identity::from(credentials.clone());
+        Session { identity, credentials, expires_at: Timestamp::MAX, number: 1 }
     }
     /// Tells this session from the account's earlier and later ones.
     pub fn number(&self) -> u64 {
@@ -112,6 +120,9 @@ pub struct SessionTerms {
     pub policy: Option<String>,
 }
 
+/// An account, and what its session is narrowed to: the name of its reads.
+type SlotKey = (AccountId, Option<Arc<str>>);
+
 /// The sessions of a worker.
 pub struct Sessions {
     hub: Arc<Hub>,
@@ -121,7 +132,7 @@ pub struct Sessions {
     stats: Arc<StatsCell>,
     metrics: Arc<Metrics>,
     terms: SessionTerms,
-    slots: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Slot>>>>,
+    slots: Mutex<HashMap<SlotKey, Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
 impl fmt::Debug for Sessions {
@@ -146,8 +157,8 @@ impl Sessions {
 
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
     /// that is under way waits for the same answer.
-    pub async fn get(&self, account: &AccountId) -> Result<Arc<Session>, SessionError> {
-        let slot = self.slot(account);
+    pub async fn get(&self, account: &AccountId, reads: Option<&Reads>) -> Result<Arc<Session>, SessionError> {
+        let slot = self.slot(account, reads);
         let mut slot = slot.lock().await;
         let now = self.clock.now();
         if let Some(session) = &slot.session
@@ -156,12 +167,12 @@ impl Sessions {
             return Ok(Arc::clone(session));
         }
         slot.remembered_denial(now)?;
-        self.renew(account, &mut slot).await
+        self.renew(account, reads, &mut slot).await
     }
 
     /// Drops a session that AWS no longer takes, unless a newer one has replaced it already.
-    pub async fn invalidate(&self, account: &AccountId, number: u64) {
-        let slot = self.slot(account);
+    pub async fn invalidate(&self, account: &AccountId, reads: Option<&Reads>, number: u64) {
+        let slot = self.slot(account, reads);
         let mut slot = slot.lock().await;
         if slot.session.as_ref().is_some_and(|s| s.number == number) {
             slot.session = None;
@@ -170,8 +181,13 @@ impl Sessions {
 
     /// Asks AssumeRole anew whether the role still lets us in, at most once in `every`: what a session that is denied
     /// everything calls for.
-    pub async fn confirm(&self, account: &AccountId, every: SignedDuration) -> Result<(), SessionError> {
-        let slot = self.slot(account);
+    pub async fn confirm(
+        &self,
+        account: &AccountId,
+        reads: Option<&Reads>,
+        every: SignedDuration,
+    ) -> Result<(), SessionError> {
+        let slot = self.slot(account, reads);
         let mut slot = slot.lock().await;
         let now = self.clock.now();
         slot.remembered_denial(now)?;
@@ -179,7 +195,7 @@ impl Sessions {
             return Ok(());
         }
         slot.session = None;
-        self.renew(account, &mut slot).await?;
+        self.renew(account, reads, &mut slot).await?;
         slot.confirmed_at = Some(now);
         Ok(())
     }
@@ -187,20 +203,25 @@ impl Sessions {
     /// Forgets an account's session: nothing is left to do in it.
     pub fn forget(&self, account: &AccountId) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.remove(account);
+        slots.retain(|(id, _), _| id != account);
         self.metrics.set_sessions(slots.len());
     }
 
-    fn slot(&self, account: &AccountId) -> Arc<tokio::sync::Mutex<Slot>> {
+    fn slot(&self, account: &AccountId, reads: Option<&Reads>) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = Arc::clone(slots.entry(account.clone()).or_default());
+        let slot = Arc::clone(slots.entry((account.clone(), reads.map(|reads| Arc::clone(reads.name())))).or_default());
         self.metrics.set_sessions(slots.len());
         slot
     }
 
-    async fn renew(&self, account: &AccountId, slot: &mut Slot) -> Result<Arc<Session>, SessionError> {
+    async fn renew(
+        &self,
+        account: &AccountId,
+        reads: Option<&Reads>,
+        slot: &mut Slot,
+    ) -> Result<Arc<Session>, SessionError> {
         slot.session = None;
-        match self.assume(account).await {
+        match self.assume(account, reads).await {
             Ok((credentials, expires_at)) => {
                 slot.issued += 1;
                 slot.denied = None;
@@ -222,7 +243,7 @@ impl Sessions {
         }
     }
 
-    async fn assume(&self, id: &AccountId) -> Result<(Credentials, Timestamp), SessionError> {
+    async fn assume(&self, id: &AccountId, reads: Option<&Reads>) -> Result<(Credentials, Timestamp), SessionError> {
         let account = self
             .grants
             .account(id)
@@ -230,6 +251,7 @@ impl Sessions {
             .map_err(|e| SessionError::Unavailable(e.to_string()))?
             .ok_or(SessionError::NoGrant)?;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
+        let policy = reads.map_or(self.terms.policy.as_deref(), Reads::session_policy);
         let mut denials = 0;
         let mut last = String::new();
         for _ in 0..TRIES {
@@ -238,7 +260,7 @@ impl Sessions {
             self.stats.assume_role.fetch_add(1, Relaxed);
             let began = tokio::time::Instant::now();
             let name = session_name(&self.terms.prefix, id, now);
-            let answer = self.hub.assume(&account, &name, self.terms.policy.as_deref()).await;
+            let answer = self.hub.assume(&account, &name, policy).await;
             self.metrics
                 .assumed(answer.as_ref().map_or_else(|failure| label(&failure.kind), |_| "ok"), began.elapsed());
             let AssumeFailure { kind, code, request_id } = match answer {

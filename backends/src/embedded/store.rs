@@ -18,6 +18,7 @@ use fleetscan_proto::{
 use jiff::Timestamp;
 use shared::SharedBuckets;
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -260,6 +261,16 @@ impl Store for EmbeddedStore {
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError> {
         let status = status.clone();
         self.writer.run(move |c| accounts::set_account_status(c, &status)).await
+    }
+
+    async fn note_act(
+        &self,
+        account: &AccountId,
+        at: Timestamp,
+        evidence: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let (account, evidence) = (account.clone(), evidence.clone());
+        self.writer.run(move |c| accounts::note_act(c, &account, at, evidence)).await
     }
 
     async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError> {

@@ -103,6 +103,19 @@ impl Fleet for RedisStore {
         Ok(self.link.command::<u64>(Cmd::hdel(self.keys.fleet("switches"), what)).await? > 0)
     }
 
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.link.command(Cmd::hget(self.keys.fleet("notes"), name)).await
+    }
+
+    async fn keep_note(&self, name: &str, text: Option<&str>) -> Result<(), StoreError> {
+        let key = self.keys.fleet("notes");
+        let keep = match text {
+            Some(text) => Cmd::hset(key, name, text),
+            None => Cmd::hdel(key, name),
+        };
+        self.link.command::<u64>(keep).await.map(drop)
+    }
+
     async fn orders(&self) -> Result<Orders, StoreError> {
         let switches: BTreeMap<String, Vec<u8>> = self.link.command(Cmd::hgetall(self.keys.fleet("switches"))).await?;
         let barred: Option<u64> = self.link.command(Cmd::get(self.keys.fleet("barred"))).await?;

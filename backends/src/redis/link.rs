@@ -1,6 +1,11 @@
-use super::{RedisOptions, keys::Keys, script::Script};
+use super::{
+    RedisOptions,
+    batch::{Batches, Failure},
+    keys::Keys,
+    script::Script,
+};
 use fleetscan_proto::StoreError;
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, aio::MultiplexedConnection};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Value, aio::MultiplexedConnection};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -14,9 +19,10 @@ use tokio::{sync::Mutex, time::timeout};
 #[derive(Clone)]
 pub(super) struct Link {
     shared: Arc<Shared>,
+    batches: Batches,
 }
 
-struct Shared {
+pub(super) struct Shared {
     client: Client,
     options: RedisOptions,
     epoch_key: String,
@@ -43,26 +49,24 @@ impl Link {
             connection: Mutex::new(None),
             options,
         };
-        let link = Self { shared: Arc::new(shared) };
-        if link.shared.options.found {
+        let shared = Arc::new(shared);
+        if shared.options.found {
             let name = format!("{:032x}", rand::random::<u128>());
             let mut found = redis::cmd("SET");
             found.arg(&epoch_key).arg(name).arg("NX");
-            let _set: Value = link.send(std::slice::from_ref(&found)).await.and_then(last)?;
+            shared.one(found).await?;
         }
-        let epoch: Option<String> = link.send(&[redis::Cmd::get(&epoch_key)]).await.and_then(last)?;
-        let Some(epoch) = epoch else { return Err(StoreError::Lost(format!("{}: {EMPTY}", link.place()))) };
-        link.shared.epoch.get_or_init(|| epoch);
-        Ok(link)
+        let epoch = Option::<String>::from_redis_value(shared.one(Cmd::get(&epoch_key)).await?);
+        let Some(epoch) = epoch.map_err(|error| refused(&error.to_string()))? else {
+            return Err(StoreError::Lost(format!("{}: {EMPTY}", shared.options.place())));
+        };
+        shared.epoch.get_or_init(|| epoch);
+        Ok(Self { batches: Batches::start(Arc::clone(&shared)), shared })
     }
 
     /// The memory's name.
     pub(super) fn epoch(&self) -> String {
         self.shared.epoch.get().cloned().unwrap_or_default()
-    }
-
-    fn place(&self) -> String {
-        self.shared.options.place()
     }
 
     /// Runs a script; `None`: it answered nothing.
@@ -74,20 +78,20 @@ impl Link {
     ) -> Result<T, StoreError> {
         let mut call = redis::cmd("EVALSHA");
         call.arg(script.hash.as_str()).arg(keys.len()).arg(keys).arg(arguments);
-        match self.ask(vec![call]).await {
-            Err(Trouble::NoScript) => {}
-            Err(Trouble::Store(error)) => return Err(error),
+        match self.batches.ask(vec![call]).await {
+            Err(Failure::NoScript) => {}
+            Err(Failure::Store(error)) => return Err(error),
             Ok(answer) => return last(answer),
         }
         // A server that was started anew does not know it yet.
         let mut call = redis::cmd("EVAL");
         call.arg(script.code).arg(keys.len()).arg(keys).arg(arguments);
-        last(self.ask(vec![call]).await.map_err(Trouble::into_store)?)
+        last(self.ask(vec![call]).await?)
     }
 
     /// Sends commands together, and answers what the last one did.
     pub(super) async fn command<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
-        last(self.ask(vec![command]).await.map_err(Trouble::into_store)?)
+        last(self.ask(vec![command]).await?)
     }
 
     /// Sends commands together, and answers what each did.
@@ -95,26 +99,41 @@ impl Link {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.ask(commands).await.map_err(Trouble::into_store)?;
+        let answers = self.ask(commands).await?;
         answers.into_iter().map(|answer| T::from_redis_value(answer).map_err(|e| refused(&e.to_string()))).collect()
     }
 
-    /// Asks for the epoch ahead of the commands: the server answers in order, so a wiped one is found out before
-    /// anything that it says is believed.
-    async fn ask(&self, mut commands: Vec<Cmd>) -> Result<Vec<Value>, Trouble> {
-        let lost = || Trouble::Store(StoreError::Lost(format!("{}: {LOST}", self.place())));
-        if self.shared.lost.load(Relaxed) {
+    async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
+        self.batches.ask(commands).await.map_err(|failure| match failure {
+            Failure::NoScript => refused("NOSCRIPT for a script that was sent whole"),
+            Failure::Store(error) => error,
+        })
+    }
+}
+
+impl Shared {
+    async fn one(&self, command: Cmd) -> Result<Value, StoreError> {
+        let mut values = self.send(&[command]).await?;
+        let value = values.pop().ok_or_else(|| refused("the server answered nothing"))?;
+        value.extract_error().map_err(|error| self.trouble(&error))
+    }
+
+    /// Sends commands together, asks for the epoch after them, and answers what each did: an error of the server's may
+    /// stand in an answer's place. The server answers in order, so where the epoch is still there at the end, all of
+    /// it was said by the memory that this process knows.
+    pub(super) async fn batch(&self, mut commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
+        let lost = || StoreError::Lost(format!("{}: {LOST}", self.options.place()));
+        if self.lost.load(Relaxed) {
             return Err(lost());
         }
-        commands.insert(0, redis::Cmd::get(&self.shared.epoch_key));
-        let mut answers = self.send(&commands).await.map_err(|error| match error {
-            StoreError::Refused(text) if text.contains("NOSCRIPT") => Trouble::NoScript,
-            error => Trouble::Store(error),
-        })?;
+        commands.push(Cmd::get(&self.epoch_key));
+        let mut answers = self.send(&commands).await?;
+        let last = answers.pop().ok_or_else(|| refused("the server answered nothing"))?;
+        let last = last.extract_error().map_err(|error| self.trouble(&error))?;
         let epoch: Option<String> =
-            FromRedisValue::from_redis_value(answers.remove(0)).map_err(|e| Trouble::Store(refused(&e.to_string())))?;
-        if epoch != self.shared.epoch.get().cloned() {
-            self.shared.lost.store(true, Relaxed);
+            FromRedisValue::from_redis_value(last).map_err(|error| refused(&error.to_string()))?;
+        if epoch != self.epoch.get().cloned() {
+            self.lost.store(true, Relaxed);
             return Err(lost());
         }
         Ok(answers)
@@ -126,13 +145,9 @@ impl Link {
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        let answer =
-            timeout(self.shared.options.answer_timeout, connection.send_packed_commands(&pipeline, 0, commands.len()))
-                .await;
-        match answer {
-            Ok(Ok(values)) => {
-                values.into_iter().map(|value| value.extract_error().map_err(|error| self.trouble(&error))).collect()
-            }
+        let answer = connection.send_packed_commands(&pipeline, 0, commands.len());
+        match timeout(self.options.answer_timeout, answer).await {
+            Ok(Ok(values)) => Ok(values),
             Ok(Err(error)) => {
                 let trouble = self.trouble(&error);
                 if matches!(trouble, StoreError::Away(_)) {
@@ -142,45 +157,44 @@ impl Link {
             }
             Err(_) => {
                 self.drop_connection().await;
-                let seconds = self.shared.options.answer_timeout.as_secs();
-                Err(StoreError::Away(format!("{} did not answer within {seconds} s", self.place())))
+                let seconds = self.options.answer_timeout.as_secs();
+                Err(StoreError::Away(format!("{} did not answer within {seconds} s", self.options.place())))
             }
         }
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
-        let mut held = self.shared.connection.lock().await;
+        let mut held = self.connection.lock().await;
         if let Some(connection) = held.as_ref() {
             return Ok(connection.clone());
         }
-        let options = &self.shared.options;
+        let options = &self.options;
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.answer_timeout + Duration::from_secs(1)));
-        let connect = self.shared.client.get_multiplexed_async_connection_with_config(&config);
+        let connect = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection = match timeout(options.connect_timeout, connect).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(self.trouble(&error)),
-            Err(_) => return Err(StoreError::Away(format!("{} cannot be reached", self.place()))),
+            Err(_) => return Err(StoreError::Away(format!("{} cannot be reached", options.place()))),
         };
         *held = Some(connection.clone());
         Ok(connection)
     }
 
     async fn drop_connection(&self) {
-        *self.shared.connection.lock().await = None;
+        *self.connection.lock().await = None;
     }
 
     /// What an error means for whoever asked. The server's text is shown where it is the server's; it quotes no
     /// password.
-    fn trouble(&self, error: &RedisError) -> StoreError {
-        let place = self.place();
+    pub(super) fn trouble(&self, error: &RedisError) -> StoreError {
+        let place = self.options.place();
         let code = error.code().unwrap_or_default();
         match error.kind() {
             ErrorKind::AuthenticationFailed => {
                 return StoreError::Refused(format!("{place} refuses the user or password"));
             }
-            ErrorKind::Server(ServerErrorKind::NoScript) => return StoreError::Refused("NOSCRIPT".into()),
             _ => {}
         }
         match code {
@@ -194,20 +208,6 @@ impl Link {
                 StoreError::Away(format!("{place} is away: {error}"))
             }
             _ => StoreError::Refused(format!("{place}: {error}")),
-        }
-    }
-}
-
-enum Trouble {
-    NoScript,
-    Store(StoreError),
-}
-
-impl Trouble {
-    fn into_store(self) -> StoreError {
-        match self {
-            Trouble::NoScript => refused("NOSCRIPT for a script that was sent whole"),
-            Trouble::Store(error) => error,
         }
     }
 }

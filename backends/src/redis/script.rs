@@ -34,6 +34,7 @@ scripts! {
     HASTEN: "hasten.lua";
     TAKE_HASTENED: "take_hastened.lua";
     STATUS: "status.lua";
+    NOTE_ACT: "note_act.lua";
     TAKE_LEASE: "take_lease.lua";
     RENEW_LEASE: "renew_lease.lua";
     REPORTS: "reports.lua";

@@ -8,7 +8,7 @@ use fleetscan_proto::{
 use jiff::Timestamp;
 use redis::Cmd;
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The store of a fleet.
 #[derive(Clone)]
@@ -271,12 +271,27 @@ impl Store for RedisStore {
         Ok(())
     }
 
+    async fn note_act(
+        &self,
+        account: &AccountId,
+        at: Timestamp,
+        evidence: &BTreeMap<String, String>,
+    ) -> Result<(), StoreError> {
+        let keys = ["state", "history"].map(|what| self.keys.account(account, what));
+        let act = AccountChange { at, from: None, to: AccountState::Pending, evidence: evidence.clone() };
+        self.link.run::<()>(&script::NOTE_ACT, &keys, &[encode(&act)?]).await
+    }
+
     async fn account_history(&self, account: &AccountId) -> Result<Vec<AccountChange>, StoreError> {
         let entries: Vec<String> = self.link.command(Cmd::lrange(self.keys.account(account, "history"), 0, -1)).await?;
         let read = |entry: &String| {
             let (from, change) = entry.split_once(' ').unwrap_or_default();
             let mut change: AccountChange = decode(change.as_bytes())?;
-            change.from = if from.is_empty() { None } else { Some(word(from)?) };
+            let state = from.trim_start_matches('=');
+            change.from = if state.is_empty() { None } else { Some(word(state)?) };
+            if from.starts_with('=') {
+                change.to = change.from.unwrap_or(change.to);
+            }
             Ok(change)
         };
         entries.iter().map(read).collect()

@@ -32,6 +32,7 @@ macro_rules! fleet_conformance {
             a_report_is_kept_whole_until_its_time
             workers_are_listed_by_name_until_they_retire
             a_switch_keeps_its_reason_and_time
+            a_note_is_kept_until_it_is_replaced_or_removed
             orders_name_the_scans_that_run
             orders_count_what_ends_work_in_accounts
             a_memory_opened_again_knows_its_leases_and_orders
@@ -325,6 +326,21 @@ pub async fn a_switch_keeps_its_reason_and_time<F: FleetFactory>(factory: &F) {
     assert_eq!(orders(&fleet).await.switches, [again, operation]);
 }
 
+pub async fn a_note_is_kept_until_it_is_replaced_or_removed<F: FleetFactory>(factory: &F) {
+    let fleet = factory.open().await;
+    let note = async |name: &str| fleet.note(name).await.expect("readable");
+    assert_eq!(note("breaker").await, None);
+    for text in ["{\"open\": true}", "closed"] {
+        fleet.keep_note("breaker", Some(text)).await.expect("kept");
+        assert_eq!(note("breaker").await.as_deref(), Some(text));
+    }
+    assert_eq!(note("another").await, None);
+    for _ in 0..2 {
+        fleet.keep_note("breaker", None).await.expect("removed");
+        assert_eq!(note("breaker").await, None);
+    }
+}
+
 fn scan_id(n: i64) -> ScanId {
     format!("scan-{n}").parse().expect("an id")
 }
@@ -342,6 +358,7 @@ async fn create(store: &impl Store, n: i64) {
         accounts: 1,
         lane: Lane::Normal,
         deadline_seconds: None,
+        profile_file: None,
         scheduled: false,
     };
     store.create_scan(&spec, &[account(1)]).await.expect("created");

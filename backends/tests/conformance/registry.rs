@@ -1,5 +1,5 @@
 use super::{RegistryFactory, account, at};
-use fleetscan_proto::{AccountRegistry, RegisteredAccount, SealedGrant};
+use fleetscan_proto::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
 use tokio::task::JoinSet;
 
 /// Makes a test of every case. `$factory` is an expression that makes a factory of its own for each test, `$runtime`
@@ -41,6 +41,7 @@ fn registered(n: usize, version: u64) -> RegisteredAccount {
         regions: vec!["eu-west-1".into(), "us-east-1".into()],
         profile: "everything".into(),
         catalogue: "sha256:ab".into(),
+        told: Some(Told { version: 2, operations: vec!["iam:ListUsers".into()] }),
         no_session_policy: true,
         added_at: at(1),
         grant: Some(SealedGrant { key: "k-1".into(), sealed: format!("c2VhbGVk/{n}+{version}==") }),
@@ -84,6 +85,7 @@ pub async fn an_account_is_kept_whole<F: RegistryFactory>(factory: &F) {
         name: None,
         customer: None,
         regions: Vec::new(),
+        told: None,
         no_session_policy: false,
         ..registered(2, 1)
     };

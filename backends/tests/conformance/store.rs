@@ -72,6 +72,7 @@ macro_rules! store_conformance {
         $crate::conformance::store::store_conformance!(@cases accounts, $factory, $runtime,
             a_status_is_replaced_whole
             the_history_grows_only_where_the_state_changes
+            an_act_stands_in_the_history_and_changes_no_state
             a_denial_stays_open_until_it_is_closed
             denials_are_listed_oldest_first
             what_was_learned_is_kept_bucket_by_bucket
@@ -114,6 +115,7 @@ pub fn spec(n: usize) -> ScanSpec {
         accounts: 3,
         lane: Lane::Urgent,
         deadline_seconds: Some(3_600),
+        profile_file: Some("name = \"own\"".into()),
         scheduled: true,
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts as a table, as one page, and as JSON.
 
+use super::binding;
 use crate::{failure::Failure, numbers::many, terminal::Terminal};
 use fleetscan_coordinator::Listed;
 use fleetscan_proto::{AccountChange, AccountState, RegisteredAccount};
@@ -69,7 +70,18 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     writeln!(out, "  customer   {}", customer(account))?;
     let regions = if account.regions.is_empty() { "every enabled one".to_owned() } else { account.regions.join(", ") };
     writeln!(out, "  regions    {regions}")?;
-    writeln!(out, "  profile    {} of catalogue {}", account.profile, account.catalogue)?;
+    let version = account.told.as_ref().map(|told| format!(" version {}", told.version)).unwrap_or_default();
+    writeln!(out, "  profile    {}{version} of catalogue {}", account.profile, account.catalogue)?;
+    let adds = binding::would_add(account);
+    if !adds.is_empty() {
+        let id = &account.id;
+        writeln!(
+            out,
+            "  not told   {} `fleetscan accounts upgrade-profile {id}` would add:",
+            many(adds.len() as u64, "operation")
+        )?;
+        adds.iter().try_for_each(|operation| writeln!(out, "             {operation}"))?;
+    }
     if account.no_session_policy {
         writeln!(out, "  sessions   not narrowed by a session policy")?;
     }
@@ -95,7 +107,11 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     for change in changes.unwrap_or_default() {
         let from = change.from.map_or("new", word);
         let evidence: Vec<String> = change.evidence.iter().map(|(what, value)| format!("{what}: {value}")).collect();
-        writeln!(out, "  {}  {from} → {}  {}", change.at, word(change.to), evidence.join(", "))?;
+        let what = match change.from == Some(change.to) {
+            true => from.to_owned(),
+            false => format!("{from} → {}", word(change.to)),
+        };
+        writeln!(out, "  {}  {what:24}  {}", change.at, evidence.join(", "))?;
     }
     Ok(())
 }
@@ -112,6 +128,7 @@ fn object(one: &Listed) -> Value {
         "id": account.id, "name": account.name, "status": word(one.state()),
         "since": status.map_or(account.added_at, |status| status.since), "customer": customer(account),
         "regions": account.regions, "profile": account.profile, "catalogue": account.catalogue,
+        "profile_version": account.told.as_ref().map(|told| told.version), "upgrade_adds": binding::would_add(account),
         "session_policy": !account.no_session_policy, "added_at": account.added_at, "removed_at": account.removed_at,
         "key": account.grant.as_ref().map(|grant| &grant.key), "last_success": status.and_then(|s| s.last_success),
         "denied": status.map(|s| json!(s.denied)).unwrap_or_else(|| json!([])),

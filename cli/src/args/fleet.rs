@@ -9,16 +9,16 @@ use std::path::PathBuf;
 pub struct StoreArgs {
     /// Redis of the fleet, redis[s]://host:6379/0; without it, the file in --data. A password comes in the environment
     /// or from a file, never as a flag
-    #[arg(long, env = "FLEETSCAN_STORE", value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<String>,
     /// File with the store's password
-    #[arg(long, env = "FLEETSCAN_STORE_PASSWORD_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE_PASSWORD_FILE", value_name = "FILE")]
     pub store_password_file: Option<PathBuf>,
     /// Certificates (PEM) that vouch for a store with rediss://
-    #[arg(long, env = "FLEETSCAN_STORE_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_STORE_CA", value_name = "FILE")]
     pub store_ca: Option<PathBuf>,
     /// Where scans and the status of accounts are remembered on one machine
-    #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
+    #[arg(long, global = true, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
     pub data: PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub struct BrokerTerms {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct KeyArgs {
     /// File with the key that seals grants: 32 bytes, base64; further lines are older keys. Or FLEETSCAN_KEY
-    #[arg(long, env = "FLEETSCAN_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "FLEETSCAN_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 }
 
@@ -61,7 +61,7 @@ pub struct CoordinatorArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub broker: BrokerArgs,
-    /// Where the scans of the schedule put their results: file:// or s3://
+    /// Where the scans of the schedule put their results, and each hour a copy of the registry: file:// or s3://
     #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
     pub out: String,
     /// Scan every connected account at least once in so many hours; 0: only what is asked for
@@ -80,6 +80,12 @@ pub struct CoordinatorArgs {
     /// Scans that run at once; urgent ones go first
     #[arg(long, default_value_t = 8, value_parser = at_least_one)]
     pub scans_at_once: usize,
+    /// Accounts that are known to be well, asked whether they let us in before another is marked revoked; their grants
+    /// need the key
+    #[arg(long, env = "FLEETSCAN_CANARY", value_delimiter = ',', value_name = "ID,…")]
+    pub canary: Vec<String>,
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Cells that may be outstanding at once in a scan
     #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(256..=1_000_000))]
     pub window: u32,
@@ -163,6 +169,9 @@ pub enum AccountsCommand {
         /// Only these regions, separated by commas
         #[arg(long, value_delimiter = ',')]
         regions: Vec<String>,
+        /// What its owner was told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
     },
     /// Connect the accounts of a file: TOML, or CSV with the same names as columns
     Import {
@@ -171,6 +180,21 @@ pub enum AccountsCommand {
         /// Connect the accounts without a mistake even where others have one
         #[arg(long)]
         partial: bool,
+        /// What their owners were told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+    },
+    /// Read of accounts what the newest version of their profile reads, now that their owners know
+    UpgradeProfile {
+        /// Twelve digits each
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        ids: Vec<String>,
+        /// Every connected account
+        #[arg(long)]
+        all: bool,
+        /// Another profile: a name, or a file of your own; default: each account's own
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
     },
     /// The accounts that are connected
     List {
@@ -235,8 +259,35 @@ pub enum AccountsCommand {
     },
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
-    /// Make an ExternalId for a customer
-    NewExternalId,
+    /// Print the queries with which a customer can check, in their own CloudTrail, every call that was made
+    AuditQuery {
+        /// Twelve digits; default: the account that runs the query
+        id: Option<String>,
+        /// For this language and place
+        #[arg(long, value_enum, default_value_t = AuditPlace::All)]
+        place: AuditPlace,
+        /// How many days back
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        days: u16,
+        /// Sessions are named <PREFIX>-<account>-<epoch>
+        #[arg(long, default_value = "SecurityV0")]
+        session_prefix: String,
+    },
+    /// Make an ExternalId for a customer, and what the customer needs to deploy the role with it
+    NewExternalId {
+        /// ARN of the AWS principal that fleetscan runs as, which the role will trust
+        #[arg(long, env = "FLEETSCAN_HUB_PRINCIPAL", value_name = "ARN", value_parser = super::principal)]
+        hub_principal: Option<String>,
+        /// What the customer is to grant
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// Where you published the profile's template, in S3: makes a link into the customer's console
+        #[arg(long, env = "FLEETSCAN_TEMPLATE_URL", value_name = "URL", value_parser = super::template_url)]
+        template_url: Option<String>,
+        /// The region of the stack; the role holds in all
+        #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+        region: String,
+    },
     /// Write a copy of the registry; grants stay sealed
     Export {
         /// Grants stay sealed: the only way there is
@@ -251,6 +302,17 @@ pub enum AccountsCommand {
         /// What `accounts export --sealed` wrote
         file: PathBuf,
     },
+}
+
+/// Where CloudTrail's events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditPlace {
+    /// An event data store of CloudTrail Lake
+    Lake,
+    /// A table of Athena over the trail's bucket
+    Athena,
+    /// Both
+    All,
 }
 
 /// States as clap lists them.
@@ -288,6 +350,9 @@ pub enum ScansCommand {
         /// Only these services, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
         services: Vec<String>,
+        /// What is read, of what each account's owner was told of: a profile's name, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
         /// Where results go: file:// or s3://, the same place for every worker
         #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
         out: String,
@@ -357,4 +422,35 @@ pub enum SwitchCommand {
     },
     /// What is switched off
     List,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BreakerArgs {
+    #[command(subcommand)]
+    pub command: BreakerCommand,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// JSON in place of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BreakerCommand {
+    /// How it stands
+    Show,
+    /// Mark nobody as revoked until further notice
+    Open {
+        /// Why: shown wherever it matters
+        #[arg(long)]
+        reason: String,
+    },
+    /// Mark denied accounts though they are many: they did leave
+    Close {
+        /// Why: shown wherever it matters
+        #[arg(long)]
+        reason: String,
+    },
+    /// Leave it to itself again
+    Auto,
 }

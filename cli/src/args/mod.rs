@@ -66,6 +66,8 @@ pub enum Command {
     Workers(WorkersArgs),
     /// Switch calls off and on, in the whole fleet at once
     Switch(SwitchArgs),
+    /// See whether denied accounts can be marked revoked at present, and decide it
+    Breaker(BreakerArgs),
     /// Check credentials, folders and the clock, and say what to mend
     Doctor(DoctorArgs),
 }
@@ -86,6 +88,7 @@ impl Command {
             Command::Scans(args) => args.json,
             Command::Workers(args) => args.json,
             Command::Switch(args) => args.json,
+            Command::Breaker(args) => args.json,
             Command::Doctor(args) => args.json,
         }
     }
@@ -127,6 +130,10 @@ pub struct ScanArgs {
     /// Only these services, separated by commas; `fleetscan catalogue list` names them
     #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
     pub services: Vec<String>,
+    /// What the accounts' owners granted: `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of
+    /// your own; nothing else is called
+    #[arg(long, env = "FLEETSCAN_PROFILE", default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+    pub profile: String,
     /// Calls under way at once
     #[arg(long, env = "FLEETSCAN_CONCURRENCY", value_parser = at_least_one)]
     pub concurrency: Option<usize>,
@@ -194,6 +201,45 @@ pub enum CatalogueCommand {
         /// TOML files, one a service
         files: Vec<PathBuf>,
     },
+    /// The CloudFormation template of the role that grants a profile
+    Template {
+        /// `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// For a StackSet, which may go to several regions and makes the role in one
+        #[arg(long)]
+        stackset: bool,
+    },
+    /// IAM policies as JSON
+    Policy {
+        /// `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
+        #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+        profile: String,
+        /// Which one
+        #[arg(long, value_enum, default_value = "role")]
+        of: PolicyArg,
+        /// With `--of hub`: the roles that it may assume
+        #[arg(long, default_value = fleetscan_worker::policy::ROLE_NAME, value_name = "NAME")]
+        role_name: String,
+    },
+    /// Write every template, policy and generated page into a copy of this repository
+    Write {
+        /// Its root
+        root: PathBuf,
+    },
+}
+
+/// The policies that are made of the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// The role's: every action by name; several documents where one is too small
+    Role,
+    /// What a session is narrowed to
+    Session,
+    /// The most that the role can do, whatever is attached to it
+    Boundary,
+    /// The hub's own: to assume roles of one name
+    Hub,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -291,6 +337,32 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=4096) => Ok(number),
         _ => Err("write a number from 1 to 4096".to_owned()),
+    }
+}
+
+/// A principal that a role can trust.
+fn principal(text: &str) -> Result<String, String> {
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    match fields[..] {
+        ["arn", partition, "iam", "", account, who]
+            if partition.starts_with("aws")
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && (who == "root" || who.starts_with("role/") || who.starts_with("user/")) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("write arn:aws:iam::<12 digits>:role/<name>".to_owned()),
+    }
+}
+
+/// CloudFormation's console takes templates from S3 only.
+fn template_url(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.host_str().is_some_and(|host| host.contains("amazonaws.com")) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write the https:// address of an object in S3: CloudFormation takes no other".to_owned()),
     }
 }
 

@@ -1,8 +1,14 @@
-use super::{CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics, schedule::Schedule};
+use super::{
+    CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics,
+    breaker::{self, Breaker, Force},
+    newcomers::Newcomers,
+    registry_backup::RegistryBackup,
+    schedule::Schedule,
+};
 use crate::{
     Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
 };
-use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError};
+use fleetscan_proto::{Lane, Lease, Profile, QueueError, ScanId, ScanRow, ScanState, StoreError};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -46,7 +52,12 @@ pub(super) struct Leader<'a> {
     /// Scans that could not go on, and when they are tried again.
     resting: HashMap<ScanId, Instant>,
     losses: watch::Sender<u64>,
+    forced: watch::Sender<Option<Force>>,
+    /// How the breaker stood when it was last told.
+    breaker: Option<Breaker>,
     schedule: Schedule,
+    newcomers: Newcomers,
+    backup: RegistryBackup,
     /// Cancelled when the lead is lost.
     lead_ends: CancellationToken,
 }
@@ -71,7 +82,11 @@ impl<'a> Leader<'a> {
             running: HashMap::new(),
             resting: HashMap::new(),
             losses: watch::Sender::new(0),
+            forced: watch::Sender::new(None),
+            breaker: None,
             schedule: Schedule::new(options.schedule.clone()),
+            newcomers: Newcomers::default(),
+            backup: RegistryBackup::new(options.registry_out.clone()),
             lead_ends: CancellationToken::new(),
         }
     }
@@ -126,6 +141,8 @@ impl<'a> Leader<'a> {
         }
         self.until = asked + self.options.lease.saturating_sub(LEASE_MARGIN);
         self.watch_broker().await?;
+        let forced = breaker::forced(self.parts.fleet.as_ref()).await?.map(|forced| forced.force);
+        self.forced.send_if_modified(|before| std::mem::replace(before, forced) != forced);
         let mut rows = self.parts.store.scans().await?;
         self.reap().await?;
         rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
@@ -135,6 +152,7 @@ impl<'a> Leader<'a> {
             self.begin(row);
         }
         self.schedule.beat(self.parts, &rows).await?;
+        self.backup.beat(self.parts).await?;
         self.show(&rows).await?;
         Ok(true)
     }
@@ -173,18 +191,28 @@ impl<'a> Leader<'a> {
                 return;
             }
         };
+        let profile = Profile::of_scan(&row.spec.profile, row.spec.profile_file.as_deref());
+        let catalogue = match profile.and_then(|profile| profile.of(&self.parts.catalogue)) {
+            Ok(part) => Arc::new(part),
+            Err(error) => {
+                tracing::error!(scan = %id, %error, "scan.no_profile: it is not known what it reads");
+                self.resting.insert(id.clone(), Instant::now() + RETRY);
+                return;
+            }
+        };
         let parts = ScanParts {
             queue: Arc::clone(&self.parts.queue),
             store: Arc::clone(&self.parts.store),
             sink,
             hub: Arc::clone(&self.parts.hub),
             clock: Arc::clone(&self.parts.clock),
-            catalogue: Arc::clone(&self.parts.catalogue),
+            catalogue,
             accounts: Arc::new(Registered(Arc::clone(&self.parts.registry))),
             assume_role_calls: Arc::new(|| None),
             fleet: Some(FleetLink {
                 fleet: Arc::clone(&self.parts.fleet),
                 losses: self.losses.subscribe(),
+                forced: self.forced.subscribe(),
                 slice: self.options.slice,
             }),
         };
@@ -244,6 +272,7 @@ impl<'a> Leader<'a> {
         }
         let started = rows.iter().map(|row| (row.spec.id.clone(), row.spec.started_at)).collect();
         let state = CoordinatorState { leads: true, scans, started };
+        self.tell_breaker(&state).await?;
         self.metrics.refresh(self.parts, &state).await?;
         self.state.send_replace(state);
         if self.told_accounts.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {
@@ -253,9 +282,33 @@ impl<'a> Leader<'a> {
                 store: Arc::clone(&self.parts.store),
                 clock: Arc::clone(&self.parts.clock),
             };
-            let every = self.options.schedule.as_ref().map(|schedule| schedule.every);
-            self.metrics.tell_accounts(&desk.list().await?, self.parts.clock.now(), every);
+            let schedule = self.options.schedule.as_ref();
+            let accounts = desk.list().await?;
+            self.metrics.tell_accounts(&accounts, self.parts.clock.now(), schedule.map(|schedule| schedule.every));
+            self.newcomers.look(self.parts, schedule, &accounts).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps in the store how the breaker stands, for doctors and for the next leader.
+    async fn tell_breaker(&mut self, state: &CoordinatorState) -> Result<(), StoreError> {
+        let fleet = self.parts.fleet.as_ref();
+        let told = match self.breaker.take() {
+            Some(told) => told,
+            None => match breaker::breaker(fleet).await? {
+                Some(told) => told,
+                None => Breaker { open: false, since: self.parts.clock.now(), why: None, waiting: 0 },
+            },
+        };
+        let open: Vec<_> = state.scans.values().filter(|progress| progress.breaker_open).collect();
+        let why = open.iter().find_map(|progress| progress.breaker_why.clone());
+        let waiting = open.iter().map(|progress| progress.suspects).sum();
+        let since = if told.open == open.is_empty() { self.parts.clock.now() } else { told.since };
+        let now = Breaker { open: !open.is_empty(), since, why, waiting };
+        if now != told {
+            breaker::tell(fleet, &now).await?;
+        }
+        self.breaker = Some(now);
         Ok(())
     }
 }

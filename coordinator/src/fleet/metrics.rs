@@ -235,6 +235,7 @@ mod tests {
             no_session_policy: false,
             added_at,
             grant,
+            told: None,
             removed_at: None,
             version: 1,
         };

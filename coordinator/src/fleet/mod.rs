@@ -1,12 +1,17 @@
 //! The coordinator of a fleet: of those that run, one leads; it runs every scan that is under way and begins those
 //! that are due.
 
+mod breaker;
 mod leader;
 mod metrics;
+mod newcomers;
+mod registry_backup;
 mod request;
 mod schedule;
 
+pub use breaker::{Breaker, Force, Forced, breaker, force, forced};
 pub use metrics::Metrics;
+pub use registry_backup::REGISTRY_FOLDER;
 pub use request::{Resumed, StartRequest, Started, resume, start};
 
 use crate::{HubCheck, Progress, ScanOptions};
@@ -64,6 +69,8 @@ pub struct FleetOptions {
     pub share: f64,
     /// What it scans by itself; `None`: nothing.
     pub schedule: Option<ScheduleOptions>,
+    /// Root below which copies of the registry are kept; `None`: none are made.
+    pub registry_out: Option<String>,
 }
 
 /// What is scanned without being asked for.

@@ -2,8 +2,8 @@
 
 use crate::{ScanError, dispatch::PAGE, plan, plan::Services};
 use fleetscan_proto::{
-    AccountId, AccountRegistry, AccountState, Lane, ScanAccountState, ScanId, ScanRow, ScanSpec, ScanState, Store,
-    StoreError, catalogue::Catalogue,
+    AccountId, AccountRegistry, AccountState, Lane, Profile, ScanAccountState, ScanId, ScanRow, ScanSpec, ScanState,
+    Store, StoreError, catalogue::Catalogue,
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -25,6 +25,8 @@ pub struct StartRequest {
     pub out: String,
     /// Name of the profile.
     pub profile: String,
+    /// Its text, where it is not one of fleetscan's own.
+    pub profile_file: Option<String>,
     /// How urgent, where the number of accounts does not tell.
     pub lane: Lane,
     /// After so long, what has no outcome gets one.
@@ -74,8 +76,10 @@ pub async fn start(
         let why = if paused > 0 { "every account is paused" } else { "no account is connected" };
         return Err(ScanError::Refused(why.to_owned()));
     }
-    let services = Services::of(catalogue, &request.services).all();
-    let scope = scope(catalogue, &services, &request);
+    let profile = Profile::of_scan(&request.profile, request.profile_file.as_deref());
+    let part = profile.and_then(|profile| profile.of(catalogue)).map_err(|e| ScanError::Refused(e.to_string()))?;
+    let services = Services::of(&part, &request.services).all();
+    let scope = scope(&part, &services, &request);
     if let Some(row) = under_way(store, &scope, &ids).await? {
         let all = row.spec.accounts == ids.len() as u64;
         if !all {
@@ -90,8 +94,9 @@ pub async fn start(
         started_at: now,
         regions: request.regions,
         services,
-        catalogue: catalogue.digest().to_owned(),
+        catalogue: part.digest().to_owned(),
         profile: request.profile,
+        profile_file: request.profile_file,
         out: request.out,
         accounts: ids.len() as u64,
         lane: if urgent { Lane::Urgent } else { request.lane },

@@ -94,6 +94,7 @@ mod tests {
             services: Vec::new(),
             catalogue: String::new(),
             profile: String::new(),
+            profile_file: None,
             out: String::new(),
             accounts,
             lane: Lane::Normal,

@@ -1,8 +1,8 @@
 //! The TOML of a catalogue file, read strictly: an unknown key is an error.
 
 use super::{
-    Binding, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Protocol, Scope,
-    Service, Template, XmlHints,
+    Binding, Category, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent,
+    Protocol, Scope, Service, Template, XmlHints,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 struct File {
     service: String,
     title: String,
+    #[serde(default)]
+    category: Category,
     protocol: Protocol,
     scope: FileScope,
     home: Option<String>,
@@ -97,6 +99,8 @@ struct FileOperation {
     join: Option<FileJoin>,
     fallback_for: Option<String>,
     opt_in: Option<String>,
+    #[serde(default)]
+    probe: bool,
     in_region: Option<String>,
     #[serde(default)]
     denied: Vec<String>,
@@ -172,6 +176,7 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
     };
     let mut service = Service {
         title: file.title,
+        category: file.category,
         protocol: file.protocol,
         scope,
         typed: file.typed,
@@ -296,7 +301,9 @@ fn operation(service: &Service, names: &[String], joined: &[String], raw: FileOp
         join,
         joined: joined.contains(&raw.name),
         fallback_for: raw.fallback_for.as_deref().map(earlier).transpose()?,
-        opt_in: raw.opt_in,
+        // A cell has no use for what only the probe asks.
+        opt_in: if raw.probe { Some("called by the probe".to_owned()) } else { raw.opt_in },
+        probe: raw.probe || !service.cells,
         in_region: raw.in_region.as_deref().map(path).transpose()?,
         denied: raw.denied,
         name: raw.name,

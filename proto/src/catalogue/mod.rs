@@ -4,10 +4,14 @@
 //! is checked: an operation that names a parent, a limit or a path that is not there is an error, so that the code
 //! that walks it need not doubt it. Each field of the format is described on the types below.
 
+mod category;
 mod file;
+mod narrow;
 mod path;
 mod service;
 
+pub use category::Category;
+pub use narrow::Orphan;
 pub use path::{Binding, FieldPath, PathError, Template};
 pub use service::{
     Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Protocol, Scope, Service, XmlHints,
@@ -66,8 +70,7 @@ impl Catalogue {
                 problem: "two files describe this service".into(),
             });
         }
-        let digest = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
-        Ok(Catalogue { services, digest })
+        Ok(Catalogue { services, digest: short_hex(hash) })
     }
 
     /// Every service, by id.
@@ -86,10 +89,22 @@ impl Catalogue {
     pub fn operation(&self, service: &str, name: &str) -> Option<&Operation> {
         self.service(service)?.operation(name)
     }
-    /// Sixteen hexadecimal digits of the SHA-256 of all files.
+    /// Every operation as `service:Operation`, sorted.
+    pub fn operation_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.services.iter().flat_map(|s| s.operations.iter().map(|o| format!("{}:{}", s.id, o.name))).collect();
+        names.sort();
+        names
+    }
+    /// Sixteen hexadecimal digits of the SHA-256 of all files and, in a part of the catalogue, of what is in it.
     pub fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+/// The first sixteen hexadecimal digits.
+fn short_hex(hash: Sha256) -> String {
+    hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

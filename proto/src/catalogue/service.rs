@@ -1,7 +1,7 @@
-use super::{Binding, FieldPath, Template};
+use super::{Binding, Category, FieldPath, Template};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How a service's API puts calls and answers on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -217,6 +217,8 @@ pub struct Operation {
     pub fallback_for: Option<usize>,
     /// Not called unless a profile asks for it: why.
     pub opt_in: Option<String>,
+    /// Called by the probe or the sessions, never for a cell.
+    pub probe: bool,
     /// Called in the region that the parent's item (or an earlier sibling's answer merged into it) has here.
     pub in_region: Option<FieldPath>,
     /// Error codes, beside the usual ones, that mean "no permission".
@@ -254,6 +256,8 @@ pub struct Service {
     pub id: String,
     /// Name for people, `AWS Lambda`.
     pub title: String,
+    /// What it is to a customer.
+    pub category: Category,
     /// Wire protocol.
     pub protocol: Protocol,
     /// Cells.
@@ -276,6 +280,15 @@ pub struct Service {
     pub limits: Vec<Limit>,
     /// Operations; a parent stands before its children.
     pub operations: Vec<Operation>,
+}
+
+impl Operation {
+    /// Whether it is among the operations that somebody was told of. GetCallerIdentity always is: it tells nothing but
+    /// whose session it is.
+    pub fn is_told(&self, service: &Service, told: &HashSet<&str>) -> bool {
+        let name = format!("{}:{}", service.id, self.name);
+        name == "sts:GetCallerIdentity" || told.contains(name.as_str())
+    }
 }
 
 impl Service {

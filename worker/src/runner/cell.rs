@@ -11,6 +11,7 @@ use crate::{
     call::Budget,
     extract::{CellEnd, Extraction, ExtractionParts, Halt, outcome_of},
     guard::Guard,
+    reads::Reads,
     session::SessionError,
     sink::{NoSink, RecordWriter, Written},
     stats::InFlight,
@@ -44,6 +45,7 @@ struct Execution<'a> {
     service: &'a Arc<Service>,
     visit: &'a Visit,
     sink: Arc<dyn Sink>,
+    reads: Option<&'a Reads>,
     attempts: u32,
     /// As it stood when this execution began.
     before: CellProgress,
@@ -79,7 +81,8 @@ impl Worker {
             self.poisoned(scan, cell, generation).await;
             return Ok(Done::Dead);
         }
-        let Some(service) = self.parts.catalogue.service(&cell.service) else {
+        let catalogue = guard.reads.as_ref().map_or(&self.parts.catalogue, |reads| reads.catalogue());
+        let Some(service) = catalogue.service(&cell.service) else {
             // A newer coordinator's catalogue: another worker may know the service.
             return Ok(Done::Defer(generation, FAULT_WAIT));
         };
@@ -104,6 +107,7 @@ impl Worker {
             service,
             visit: &visit,
             sink: Arc::clone(&sink),
+            reads: guard.reads.as_deref(),
             attempts,
             before: progress.clone(),
             began: Instant::now(),
@@ -164,7 +168,8 @@ impl Worker {
         };
         // Denied everything: is the role still ours? Cells that were denied because it is not must not say "denied".
         if outcome == Outcome::Denied
-            && let Err(error) = self.caller.sessions.confirm(&execution.cell.account, CONFIRM_EVERY).await
+            && let Err(error) =
+                self.caller.sessions.confirm(&execution.cell.account, execution.reads, CONFIRM_EVERY).await
         {
             let before = execution.before.clone();
             return self.no_session(execution, before, writer, error).await;

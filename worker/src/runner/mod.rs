@@ -14,6 +14,7 @@ use crate::{
     guard::Switches,
     hub::Hub,
     metrics::Metrics,
+    reads::ReadsByScan,
     session::{SessionTerms, Sessions},
     sink::Sinks,
     stats::{Stats, StatsCell},
@@ -120,6 +121,8 @@ pub struct Worker {
     accounts: Arc<Accounts>,
     stats: Arc<StatsCell>,
     desk: Arc<Desk>,
+    /// In a fleet, what each scan's tasks may call; else everything in `parts.catalogue`.
+    reads: Option<ReadsByScan>,
     /// When the store last took our word, in a fleet.
     last_beat: std::sync::Mutex<Option<Instant>>,
     isolation: Isolation,
@@ -195,6 +198,8 @@ impl Worker {
         let accounts = Arc::new(Accounts::new(config.share, sessions));
         metrics.watch_limiters(&accounts);
         let desk = Arc::new(Desk::new(parts.queue.shards()));
+        let by_scan = || ReadsByScan::new(parts.store.clone(), parts.grants.clone(), parts.catalogue.clone());
+        let reads = parts.fleet.is_some().then(by_scan);
         Arc::new(Worker {
             config,
             parts,
@@ -202,6 +207,7 @@ impl Worker {
             accounts,
             stats,
             desk,
+            reads,
             last_beat: std::sync::Mutex::default(),
             isolation: Isolation::new(),
             draining: CancellationToken::new(),

@@ -1,6 +1,7 @@
 //! A delivery, from the desk to the word of what became of it.
 
 use super::{TaskError, Worker, desk::Take};
+use crate::{guard::Guard, reads::NoReads};
 use fleetscan_proto::{Delivery, QueueError, Task, TaskConsumer, TaskKind};
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -53,8 +54,12 @@ impl Worker {
                 return self.settle(consumer, tag, Word::Release).await;
             }
         };
-        let guard = &seat.guard;
         let work = async {
+            let guard = match self.with_reads(&task, seat.guard.clone()).await {
+                Ok(guard) => guard,
+                Err(done) => return Ok(done),
+            };
+            let guard = &guard;
             match &task.kind {
                 TaskKind::Probe { account } => {
                     self.probe(&task.scan, account, task.generation, task.attempt, guard).await
@@ -90,6 +95,19 @@ impl Worker {
         };
         drop(seat);
         self.settle(consumer, tag, word).await;
+    }
+
+    /// What the task must heed, with what it may call.
+    async fn with_reads(&self, task: &Task, guard: Guard) -> Result<Guard, Done> {
+        let Some(reads) = &self.reads else { return Ok(guard) };
+        match reads.of(&task.scan, task.account()).await {
+            Ok(reads) => Ok(Guard { reads: Some(reads), ..guard }),
+            Err(NoReads::NoScan) => Err(Done::Ack),
+            Err(error) => {
+                tracing::error!(%error, "task.reads_unknown");
+                Err(Done::Defer(task.generation, UNRECORDED_WAIT))
+            }
+        }
     }
 
     /// What every line about the task carries.

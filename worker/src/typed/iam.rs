@@ -36,7 +36,7 @@ pub(super) async fn send(
     }
 }
 
-fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
+pub(super) fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
     let config =
         Builder::from(&sdk_config(http, region, session)).interceptor(TypedGate::new(gate.clone(), "iam")).build();
     Client::from_conf(config)

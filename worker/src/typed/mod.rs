@@ -136,3 +136,6 @@ fn number(params: &Params, name: &str) -> Option<i32> {
 fn truth(params: &Params, name: &str) -> Option<bool> {
     params.get(name)?.as_bool()
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ pub(super) async fn send(
     }
 }
 
-fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
+pub(super) fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
     let config = Builder::from(&sdk_config(http, region, session))
         // A custom endpoint seldom resolves a host name for each bucket.
         .force_path_style(http.custom_endpoint().is_some())

@@ -1,6 +1,8 @@
 use super::sql::{change, encode, json, limit_of, one, rows, word, word_of};
 use fleetscan_proto::{AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
+use std::collections::BTreeMap;
 
 pub(super) fn account_status(c: &Connection, account: &AccountId) -> rusqlite::Result<Option<AccountStatus>> {
     one(c, "SELECT status FROM accounts WHERE account = ?1", [account.as_str()], |row| json(row, 0))
@@ -32,16 +34,35 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
     let from = before.map(|b| b.state);
     if from != Some(status.state) {
         let entry = AccountChange { at: status.since, from, to: status.state, evidence: status.evidence.clone() };
-        change(
-            c,
-            "INSERT INTO history SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2 FROM history WHERE account = ?1",
-            params![account, encode(&entry)?],
-        )?;
+        append(c, &status.account, &entry)?;
         if matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
             change(c, "UPDATE facts SET value = value + 1 WHERE name = 'barred'", [])?;
         }
     }
     Ok(())
+}
+
+pub(super) fn note_act(
+    c: &Connection,
+    account: &AccountId,
+    at: Timestamp,
+    evidence: BTreeMap<String, String>,
+) -> rusqlite::Result<()> {
+    let from = account_status(c, account)?.map(|status| status.state);
+    let act = AccountChange { at, from, to: from.unwrap_or(AccountState::Pending), evidence };
+    if account_history(c, account)?.last() == Some(&act) {
+        return Ok(());
+    }
+    append(c, account, &act)
+}
+
+fn append(c: &Connection, account: &AccountId, entry: &AccountChange) -> rusqlite::Result<()> {
+    change(
+        c,
+        "INSERT INTO history SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2 FROM history WHERE account = ?1",
+        params![account.as_str(), encode(entry)?],
+    )
+    .map(drop)
 }
 
 pub(super) fn account_history(c: &Connection, account: &AccountId) -> rusqlite::Result<Vec<AccountChange>> {

@@ -160,6 +160,20 @@ impl Fleet for EmbeddedStore {
         Ok(removed > 0)
     }
 
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = format!("note:{name}");
+        self.reader.run(move |c| one(c, "SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))).await
+    }
+
+    async fn keep_note(&self, name: &str, text: Option<&str>) -> Result<(), StoreError> {
+        let (name, text) = (format!("note:{name}"), text.map(str::to_owned));
+        let keep = move |c: &Connection| match text {
+            Some(text) => change(c, "INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", params![name, text]),
+            None => change(c, "DELETE FROM facts WHERE name = ?1", [name]),
+        };
+        self.writer.run(keep).await.map(drop)
+    }
+
     async fn orders(&self) -> Result<Orders, StoreError> {
         self.reader.run(orders).await
     }

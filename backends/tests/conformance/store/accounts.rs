@@ -57,6 +57,26 @@ pub async fn the_history_grows_only_where_the_state_changes<F: StoreFactory>(fac
     assert_eq!(store.account_history(&account(2)).await.expect("readable"), [change(None, Active, 9)]);
 }
 
+pub async fn an_act_stands_in_the_history_and_changes_no_state<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    store.note_act(&account(1), at(1), &evidence("met")).await.expect("noted");
+    store.set_account_status(&status(1, AccountState::Active, 2)).await.expect("set");
+    for _ in 0..2 {
+        store.note_act(&account(1), at(3), &evidence("to: \"active\"")).await.expect("noted");
+    }
+    store.note_act(&account(1), at(4), &evidence("update")).await.expect("noted");
+    let entry = |from, to, since, text: &str| AccountChange { at: at(since), from, to, evidence: evidence(text) };
+    let (pending, active) = (AccountState::Pending, AccountState::Active);
+    let expected = [
+        entry(None, pending, 1, "met"),
+        entry(None, active, 2, "at 2"),
+        entry(Some(active), active, 3, "to: \"active\""),
+        entry(Some(active), active, 4, "update"),
+    ];
+    assert_eq!(store.account_history(&account(1)).await.expect("readable"), expected);
+    assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(status(1, active, 2)));
+}
+
 fn denial(scan: usize, n: usize, seconds: i64) -> AssumeDenial {
     AssumeDenial {
         scan: scan_id(scan),

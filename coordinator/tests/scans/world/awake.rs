@@ -5,7 +5,7 @@ use fleetscan_proto::{
     ScanSpec, ScanState, Store, StoreError,
 };
 use jiff::Timestamp;
-use std::{sync::mpsc, time::Duration};
+use std::{collections::BTreeMap, sync::mpsc, time::Duration};
 
 /// A store whose calls hold virtual time. Tokio's paused clock leaps to the next timer whenever all tasks wait, and a
 /// task that waits for the database's own thread looks as idle as any.
@@ -63,6 +63,7 @@ awake_store! {
     account_status(account: &AccountId) -> Option<AccountStatus>;
     account_statuses(after: Option<&AccountId>, limit: usize) -> Vec<AccountStatus>;
     set_account_status(status: &AccountStatus) -> ();
+    note_act(account: &AccountId, at: Timestamp, evidence: &BTreeMap<String, String>) -> ();
     account_history(account: &AccountId) -> Vec<AccountChange>;
     open_denial(denial: &AssumeDenial) -> ();
     open_denials(scan: &ScanId, account: Option<&AccountId>) -> Vec<AssumeDenial>;

@@ -1,0 +1,97 @@
+//! What the typed clients send, on the wire: an endpoint that counts connections.
+
+use super::*;
+use crate::{gate::Gate, session::Session};
+use fleetscan_proto::catalogue::Catalogue;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+/// Answers everything with an empty success, and counts what was asked.
+async fn endpoint() -> (Http, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, SeqCst);
+            let mut request = [0_u8; 16_384];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        }
+    });
+    (Http::new(Some(format!("http://{address}"))), asked)
+}
+
+/// A catalogue in which every operation that is named stands, writers and readers of secrets included.
+fn doctored(service: &str, operations: &[&str]) -> Arc<Catalogue> {
+    let names: String = operations.iter().map(|name| format!("[[operation]]\nname = \"{name}\"\n")).collect();
+    let text = format!(
+        "service = \"{service}\"\ntitle = \"x\"\nprotocol = \"query\"\napi_version = \"1\"\nscope = \"regional\"\ntyped = true\n[[limit]]\ngroup = \"g\"\nrate = 1\nsource = \"s\"\n{names}"
+    );
+    Arc::new(Catalogue::from_files([("doctored.toml", text.as_str())]).expect("well-formed"))
+}
+
+fn params() -> Params {
+    ["Bucket", "Key", "UserName", "RoleName"].iter().map(|name| ((*name).to_owned(), "thing".into())).collect()
+}
+
+/// Sends an operation through the catalogue's way to the typed clients.
+async fn try_to_send(http: &Http, catalogue: &Arc<Catalogue>, operation: &str) -> Result<RawAnswer, SendError> {
+    let service = Arc::clone(&catalogue.services()[0]);
+    let gate = Gate::new(Arc::clone(catalogue));
+    send(http, &gate, &service, operation, "us-east-1", &params(), &Session::for_tests()).await
+}
+
+#[tokio::test]
+async fn no_writer_and_no_reader_of_data_leaves_through_a_typed_client() {
+    for (service, harmless, operations) in [
+        ("s3", "GetBucketPolicy", &["GetObject", "PutBucketPolicy", "DeleteBucket", "PutObject", "ListObjectsV2"][..]),
+        (
+            "iam",
+            "ListUsers",
+            &["CreateUser", "DeleteRole", "AttachRolePolicy", "TagRole", "UntagRole", "UpdateUser"][..],
+        ),
+        ("sts", "GetCallerIdentity", &["AssumeRole", "GetSessionToken", "GetFederationToken"][..]),
+    ] {
+        let (http, asked) = endpoint().await;
+        let all: Vec<&str> = operations.iter().copied().chain([harmless]).collect();
+        let catalogue = doctored(service, &all);
+        for operation in operations {
+            let answer = try_to_send(&http, &catalogue, operation).await;
+            assert!(matches!(answer, Err(SendError::Refused(_))), "{service}:{operation}: {answer:?}");
+        }
+        assert_eq!(asked.load(SeqCst), 0, "{service}: nothing left the process");
+        let answer = try_to_send(&http, &catalogue, harmless).await;
+        assert!(answer.is_ok() && asked.load(SeqCst) == 1, "{service}:{harmless} does leave: {answer:?}");
+    }
+}
+
+/// The interceptor alone, below everything that would refuse before it: whoever gets hold of a client.
+#[tokio::test]
+async fn a_typed_client_in_hand_sends_no_writer_and_no_reader_of_data() {
+    let (http, asked) = endpoint().await;
+    let gate = Gate::new(doctored(
+        "s3",
+        &["GetObject", "PutBucketPolicy", "DeleteObject", "PutBucketTagging", "GetBucketAcl"],
+    ));
+    let s3 = s3::client(&http, &gate, "us-east-1", &Session::for_tests());
+    assert!(s3.get_object().bucket("thing").key("k").send().await.is_err());
+    assert!(s3.put_bucket_policy().bucket("thing").policy("{}").send().await.is_err());
+    assert!(s3.delete_object().bucket("thing").key("k").send().await.is_err());
+    assert!(s3.list_objects_v2().bucket("thing").send().await.is_err());
+    let gate =
+        Gate::new(doctored("iam", &["CreateUser", "AttachRolePolicy", "DetachRolePolicy", "TagUser", "ListUsers"]));
+    let iam = iam::client(&http, &gate, "us-east-1", &Session::for_tests());
+    assert!(iam.create_user().user_name("thing").send().await.is_err());
+    assert!(iam.attach_role_policy().role_name("thing").policy_arn("arn:aws:iam::aws:policy/X").send().await.is_err());
+    assert!(iam.detach_role_policy().role_name("thing").policy_arn("arn:aws:iam::aws:policy/X").send().await.is_err());
+    assert!(iam.delete_user().user_name("thing").send().await.is_err());
+    assert_eq!(asked.load(SeqCst), 0, "nothing left the process");
+    let _ = s3.get_bucket_acl().bucket("thing").send().await;
+    let _ = iam.list_users().send().await;
+    assert_eq!(asked.load(SeqCst), 2, "readers of configuration do leave");
+}
