@@ -82,7 +82,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         let asked = Arc::clone(&coordinator);
         let registries = vec![coordinator.metrics().registry().clone(), vitals.registry().clone()];
         let token = backing::page_token(args.token_file.as_deref())?;
-        let live = Live::watch(store, fleet, registry, Arc::new(SystemClock), coordinator.state());
+        let live = Live::watch(store, fleet, registry, Arc::new(SystemClock));
         if token.is_none() && !address.ip().is_loopback() {
             tracing::warn!("page.no_token: beyond this machine the live page needs FLEETSCAN_TOKEN_FILE");
         }

@@ -131,7 +131,7 @@ fn notices(now: &Overview, under_way: &[&ScanView]) -> Markup {
             section class="notice" { b { "No worker reports. " } "Nothing is read until one is started: " code { "fleetscan worker" } }
         }
         @if now.breaker_open {
-            section class="notice bad" role="alert" { b { "The breaker is open. " } "Many accounts deny AssumeRole at once: it is more likely our own side. None is marked revoked." }
+            section class="notice bad" role="alert" { b { "The breaker is open. " } "Many accounts deny AssumeRole at once: it is more likely our own side. None is marked revoked. " (now.breaker_why.as_deref().unwrap_or_default()) }
         }
         @if now.suspects > 0 && !under_way.is_empty() {
             section class="notice" { (many(now.suspects, "account")) " denied AssumeRole, and what that means is being confirmed." }

@@ -22,13 +22,15 @@ use answer::{Answer, asset, error, html as html_answer, see_other};
 use fleetscan_coordinator::live::Live;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Browsers that are sent events at once.
 const STREAMS: usize = 32;
 /// The most that a form may have, in bytes.
 const FORM: usize = 4_096;
+/// How long a form may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The page, the API, and who may see them.
 pub struct Site {
@@ -89,9 +91,11 @@ impl Site {
     }
 
     async fn log_in(&self, request: Request<Incoming>) -> Answer {
-        let body = match Limited::new(request.into_body(), FORM).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => return error(StatusCode::PAYLOAD_TOO_LARGE, "a form of at most 4,096 bytes"),
+        let form = Limited::new(request.into_body(), FORM).collect();
+        let body = match tokio::time::timeout(PATIENCE, form).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => return error(StatusCode::PAYLOAD_TOO_LARGE, "a form of at most 4,096 bytes"),
+            Err(_) => return error(StatusCode::REQUEST_TIMEOUT, "the form did not come in time"),
         };
         let token = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token").map(|(_, value)| value);
         match self.access.cookie_for(token.as_deref().unwrap_or_default()) {

@@ -8,7 +8,7 @@ mod scan;
 pub use account::{AccountDetail, AccountLine, AccountPage, AccountQuery, CellView, Coverage};
 pub use scan::ScanView;
 
-use crate::{ConnectionError, Connections, fleet::CoordinatorState};
+use crate::{ConnectionError, Connections};
 use fleetscan_proto::{AccountId, AccountRegistry, Clock, Fleet, ScanId, ScanState, Store, StoreError, WorkerReport};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,9 +24,11 @@ pub struct Overview {
     pub trouble: Option<String>,
     /// The coordinator that leads.
     pub leader: Option<String>,
-    /// So many accounts deny AssumeRole that none is marked revoked. Known to the leader only.
+    /// So many accounts deny AssumeRole that none is marked revoked.
     pub breaker_open: bool,
-    /// Accounts that wait for a verdict. Known to the leader only.
+    /// Why, while it is open.
+    pub breaker_why: Option<String>,
+    /// Accounts that denied AssumeRole and wait for a verdict.
     pub suspects: u64,
     /// Scans that are under way, and the newest that are not.
     pub scans: Vec<ScanView>,
@@ -59,7 +61,6 @@ pub struct Live {
     fleet: Arc<dyn Fleet>,
     registry: Arc<dyn AccountRegistry>,
     clock: Arc<dyn Clock>,
-    leads: watch::Receiver<CoordinatorState>,
     now: watch::Sender<Arc<Overview>>,
 }
 
@@ -70,10 +71,9 @@ impl Live {
         fleet: Arc<dyn Fleet>,
         registry: Arc<dyn AccountRegistry>,
         clock: Arc<dyn Clock>,
-        leads: watch::Receiver<CoordinatorState>,
     ) -> Arc<Self> {
         let now = watch::Sender::new(Arc::new(Overview { at: clock.now(), ..Overview::default() }));
-        let live = Arc::new(Self { store, fleet, registry, clock, leads, now });
+        let live = Arc::new(Self { store, fleet, registry, clock, now });
         tokio::spawn(sampler::run(Arc::downgrade(&live)));
         live
     }

@@ -1,6 +1,7 @@
 //! Looks at the fleet every two seconds, and remembers the last minutes.
 
 use super::{Live, Overview, Point, ScanView};
+use crate::fleet;
 use fleetscan_proto::{AccountState, ScanState, StoreError, WorkerReport};
 use jiff::Timestamp;
 use std::{
@@ -61,6 +62,11 @@ impl Sampler {
         let workers = live.fleet.workers().await?;
         let leader = live.fleet.leases("coordinator").await?.into_iter().next().map(|lease| lease.holder);
         let (scans, ended) = self.scans(live, now, at).await?;
+        let mut suspects = 0;
+        for scan in scans.iter().filter(|scan| scan.is_under_way()) {
+            let Ok(id) = scan.id.parse() else { continue };
+            suspects += live.store.open_denials(&id, None).await?.len() as u64;
+        }
         if self.counted.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {
             self.accounts = AccountState::ALL.map(|state| (state.as_str(), 0)).into();
             for one in live.connections().list().await? {
@@ -69,13 +75,14 @@ impl Sampler {
             self.counted = Some(now);
         }
         self.point(&workers, ended, now, at);
-        let leads = live.leads.borrow();
+        let breaker = fleet::breaker(live.fleet.as_ref()).await?.filter(|breaker| breaker.open);
         Ok(Overview {
             at,
             trouble: None,
             leader,
-            breaker_open: leads.scans.values().any(|scan| scan.breaker_open),
-            suspects: leads.scans.values().map(|scan| scan.suspects).sum(),
+            breaker_open: breaker.is_some(),
+            breaker_why: breaker.and_then(|breaker| breaker.why),
+            suspects,
             scans,
             workers,
             accounts: self.accounts.clone(),
