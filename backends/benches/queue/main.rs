@@ -11,6 +11,8 @@
 //!
 //! Ways take turns within a round; the table has the medians and the ratio to bare in the same run.
 
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
 mod bare;
 mod fleet;
 #[path = "../../tests/servers/rabbitmq.rs"]

@@ -191,11 +191,8 @@ impl Shared {
     pub(super) fn trouble(&self, error: &RedisError) -> StoreError {
         let place = self.options.place();
         let code = error.code().unwrap_or_default();
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                return StoreError::Refused(format!("{place} refuses the user or password"));
-            }
-            _ => {}
+        if error.kind() == ErrorKind::AuthenticationFailed {
+            return StoreError::Refused(format!("{place} refuses the user or password"));
         }
         match code {
             "NOAUTH" | "WRONGPASS" => StoreError::Refused(format!("{place} wants another user or password ({code})")),
