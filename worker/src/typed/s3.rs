@@ -42,7 +42,6 @@ pub(super) async fn send(
             .await
             .map(drop)
             .map_err(|e| send_error(&e)),
-        "HeadBucket" => about_bucket!(client.head_bucket()),
         "GetBucketLocation" => about_bucket!(client.get_bucket_location()),
         "GetBucketPolicy" => about_bucket!(client.get_bucket_policy()),
         "GetBucketPolicyStatus" => about_bucket!(client.get_bucket_policy_status()),
