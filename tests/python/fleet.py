@@ -22,6 +22,8 @@ class Fleet:
         self.redis = redis or servers.Redis(folder / "redis")
         self.rabbit = rabbit or servers.Rabbit(folder / "rabbit")
         self.processes = {}
+        # What scans are asked for where a test does not say.
+        self.scope = ()
         hub = self.aws.get("hub")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
         self.environment = {
@@ -79,7 +81,8 @@ class Fleet:
         self.signal(name, signal.SIGCONT)
 
     def scan(self, *flags):
-        return self.json("scans", "start", *flags)["id"]
+        scope = () if "--services" in flags else self.scope
+        return self.json("scans", "start", *flags, *scope)["id"]
 
     def show(self, scan):
         return self.json("scans", "show", scan)

@@ -11,6 +11,8 @@ import servers
 
 # Enough accounts that a fault finds work under way, small enough that a test takes some twenty seconds.
 WORLD = ("--accounts", "18", "--seed", "7", "--latency-ms", "35", "--limits", "off")
+# Enough services that cells differ: calls that depend on others, batches, giants, global ones.
+SCOPE = ("--services", "iam,s3,lambda,sns,dynamodb,ecs,secretsmanager,ssm")
 WORKERS = 3
 
 
@@ -29,7 +31,7 @@ def undisturbed(fleetscan, tmp_path_factory):
     aws = fleet.simulated.Simulated(fleetscan, folder, *WORLD)
     hub = aws.get("hub")
     environment = {**os.environ, "AWS_ENDPOINT_URL": aws.url, "AWS_ACCESS_KEY_ID": hub["access_key_id"], "AWS_SECRET_ACCESS_KEY": hub["secret_access_key"]}
-    command = [fleetscan, "scan", "--accounts", folder / "accounts.toml", "--out", folder / "out", "--data", folder / "data", "--share", "1", "--json"]
+    command = [fleetscan, "scan", "--accounts", folder / "accounts.toml", "--out", folder / "out", "--data", folder / "data", "--share", "1", "--json", *SCOPE]
     done = fleet.subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     aws.end()
     assert done.returncode in (0, 3), done.stderr
@@ -51,6 +53,7 @@ def broker(shared):
 def team(fleetscan, broker, tmp_path):
     """A fleet whose accounts are connected: a coordinator and some workers."""
     team = fleet.Fleet(fleetscan, tmp_path, WORLD, rabbit=broker)
+    team.scope = SCOPE
     try:
         team.connect()
         team.coordinator()
@@ -236,7 +239,7 @@ def test_a_drained_worker_hands_in_what_it_has(team, undisturbed):
 def test_an_operators_errand_does_not_wait_for_the_fleet(team):
     whole = begun(team, 20)
     first, last = (sorted(a["id"] for a in team.aws.accounts)[n] for n in (0, -1))
-    joined = team.json("scans", "start", "--accounts", last)
+    joined = team.json("scans", "start", "--accounts", last, *SCOPE)
     assert joined["id"] == whole and joined["joined"], "overlapping scans of an account are one"
     # Another scope, so that it is a scan of its own.
     errand = team.scan("--accounts", first, "--services", "lambda,sns")
