@@ -58,7 +58,7 @@ def test_an_account_is_moved_to_another_profile_and_a_scan_may_read_less_of_it(t
     team.run("accounts", "upgrade-profile", account, "--profile", "identity")
     assert team.json("accounts", "show", account)["profile"] == "identity"
     services, called = scanned(team, "--accounts", account)
-    assert services == {"iam"} and "iam:GetAccountAuthorizationDetails" in called
+    assert services == {"iam", "identitystore", "sso-admin"} and "iam:GetAccountAuthorizationDetails" in called
     own = team.folder / "users.toml"
     own.write_text('name = "users"\nversion = 1\ntitle = "Users"\noperations = ["iam:GetAccountSummary", "iam:ListAccountAliases"]\n')
     services, called = scanned(team, "--accounts", account, "--profile", own)

@@ -176,8 +176,10 @@ def test_a_scan_killed_again_and_again_ends_as_if_nothing_had_been(world, undist
 
 
 def steady(properties):
-    """moto makes some times up anew for each call: those of last use, and those of a secret's versions."""
+    """moto makes some times up anew for each call: those of last use, of a trail's deliveries, and of a secret's versions."""
     kept = {k: v for k, v in properties.items() if k not in ("RoleLastUsed", "AccessKeysLastUsed")}
+    if "IsLogging" in kept.get("Status", {}):
+        kept["Status"] = {"IsLogging": kept["Status"]["IsLogging"]}
     if "VersionIdsToStages" in kept:
         kept["Versions"] = sorted(version["VersionId"] for version in kept["Versions"])
     return kept

@@ -52,7 +52,8 @@ def catalogue_actions():
     for path in (ROOT / "proto" / "catalogue").glob("*.toml"):
         file = tomllib.loads(path.read_text())
         prefix = file.get("signing_name", file["service"])
-        actions |= {o.get("action", f"{prefix}:{o['name']}") for o in file["operation"]}
+        # What is borrowed from another service has that one's action.
+        actions |= {o.get("action", f"{prefix}:{o['name']}") for o in file["operation"] if "from" not in o}
     return actions
 
 

@@ -41,11 +41,14 @@ impl Service {
     fn narrowed(&self, keep: impl Fn(&Operation) -> bool) -> Result<Service, Orphan> {
         let kept: Vec<&Operation> = self.operations.iter().filter(|operation| keep(operation)).collect();
         let place = |old: usize| kept.iter().position(|operation| operation.index == old);
+        // The first that is left of an operation which stands once for each that it is called for.
+        let first = |old: usize| kept.iter().position(|operation| operation.same_as == self.operations[old].same_as);
         let mut operations = Vec::with_capacity(kept.len());
         for (index, old) in kept.iter().enumerate() {
-            let mut operation = Operation { index, ..(*old).clone() };
+            let same_as = first(old.index).unwrap_or(index);
+            let mut operation = Operation { index, same_as, ..(*old).clone() };
             if let Some(parent) = &mut operation.parent {
-                parent.operation = place(parent.operation).ok_or_else(|| Orphan {
+                parent.operation = first(parent.operation).ok_or_else(|| Orphan {
                     operation: format!("{}:{}", self.id, old.name),
                     parent: format!("{}:{}", self.id, self.operations[parent.operation].name),
                 })?;
@@ -65,5 +68,45 @@ impl Service {
         }
         let cells = self.cells && operations.iter().any(|operation| !operation.probe);
         Ok(Service { operations, cells, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// What is called for what, by name.
+    fn family(service: &Service) -> BTreeSet<(String, usize, String)> {
+        let each = service.operations.iter().flat_map(|operation| {
+            (0..operation.emits.len()).flat_map(move |emit| {
+                service
+                    .children(operation.index, emit)
+                    .map(move |child| (operation.name.clone(), emit, child.name.clone()))
+            })
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn what_stays_is_called_for_the_same_as_before() {
+        let catalogue = Catalogue::built_in();
+        for dropped in [None, Some(0), Some(1), Some(3)] {
+            for whole in catalogue.services() {
+                // One that nobody is called for falls out, so that the others move up.
+                let lone =
+                    |o: &Operation| (0..o.emits.len()).all(|emit| whole.children(o.index, emit).next().is_none());
+                let out = whole.operations.iter().filter(|o| lone(o)).nth(dropped.unwrap_or(usize::MAX));
+                let keep = |o: &Operation| out.is_none_or(|out| out.name != o.name);
+                let part = whole.narrowed(keep).expect("no orphans");
+                let mut expected = family(whole);
+                expected.retain(|(_, _, child)| out.is_none_or(|out| out.name != *child));
+                assert_eq!(family(&part), expected, "{} without {:?}", whole.id, out.map(|o| &o.name));
+                for operation in &part.operations {
+                    let first = &part.operations[operation.same_as];
+                    assert!(first.name == operation.name && first.same_as == first.index, "{}", operation.name);
+                }
+            }
+        }
     }
 }
