@@ -3,6 +3,7 @@
 use crate::{
     dice::Dice,
     fixture::{ListFixture, OperationFixture, ServiceFixture},
+    lists::Lists,
     problem::{Kind, Problem},
     request::Params,
     stock::{Answer, Body, Kept, Stock, list_at, put},
@@ -11,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use fleetscan_proto::catalogue::{FieldPath, Operation, Paging};
 use serde_json::{Map, Value};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 /// A good answer: a value, and the bytes of it.
 #[derive(Debug)]
@@ -141,7 +142,11 @@ impl Asked<'_> {
             put(&mut value, &list.path, Value::Array(wanted));
             // Another list for each set of parameters: no page of it is kept.
             let bytes = match &self.operation.paging {
-                Some(paging) => self.piece(&value, paging, self.place(paging, key, params, || value.clone())?, key),
+                Some(paging) => {
+                    let lists = Lists::of(value, &fixture.paged);
+                    let (token, size) = self.asked_for(paging, params)?;
+                    self.piece(&lists, paging, (self.place(token, key, || &lists)?, size), key)
+                }
                 None => (self.write)(&value).into(),
             };
             return Ok(Page { bytes, headers });
@@ -153,36 +158,38 @@ impl Asked<'_> {
             let bytes = body.page((0, 0), || Ok((self.write)(&body.value()).into()))?;
             return Ok(Page { bytes, headers });
         };
-        let place = self.place(paging, key, params, || body.value())?;
-        let bytes = body.page(place, || Ok(self.piece(&body.value(), paging, place, key)))?;
+        let lists = || body.lists(&fixture.paged);
+        let (token, size) = self.asked_for(paging, params)?;
+        let place = (self.place(token, key, lists)?, size);
+        let bytes = body.page(place, || Ok(self.piece(&lists(), paging, place, key)))?;
         Ok(Page { bytes, headers })
     }
 
-    /// At which item the page begins that is asked for, and how many it has.
-    fn place(
-        &self,
-        paging: &Paging,
-        key: &str,
-        params: &Params,
-        value: impl FnOnce() -> Value,
-    ) -> Result<(usize, usize), Problem> {
-        let size = self.size(paging, params)?;
+    /// The token of the page that is asked for, and how many items it may have.
+    fn asked_for(&self, paging: &Paging, params: &Params) -> Result<(Option<String>, usize), Problem> {
         let token = params.one(&paging.input).filter(|token| !token.is_empty());
-        let start = match (&token, &self.fixture().token) {
-            (None, _) => 0,
-            (Some(token), Some(path)) => self.start_after(token, path, &value())?,
-            (Some(token), None) => self.start(token, key)?,
-        };
-        Ok((start, size))
+        Ok((token.map(|token| token.to_string()), self.size(paging, params)?))
+    }
+
+    /// At which item the page begins that a token leads to.
+    fn place<L: Deref<Target = Lists>>(
+        &self,
+        token: Option<String>,
+        key: &str,
+        lists: impl FnOnce() -> L,
+    ) -> Result<usize, Problem> {
+        match (&token, &self.fixture().token) {
+            (None, _) => Ok(0),
+            (Some(token), Some(path)) => start_after(token, path, &lists()),
+            (Some(token), None) => self.start(token, key),
+        }
     }
 
     /// That page, written.
-    fn piece(&self, value: &Value, paging: &Paging, (start, size): (usize, usize), key: &str) -> Bytes {
-        let lists: Vec<&[Value]> = self.fixture().paged.iter().map(|path| list_at(value, path)).collect();
-        let total: usize = lists.iter().map(|list| list.len()).sum();
-        let end = total.min(start + size);
-        let token = (end < total).then(|| self.token(end, key, &lists));
-        (self.write)(&self.slice(value, paging, start..end, token)).into()
+    fn piece(&self, lists: &Lists, paging: &Paging, (start, size): (usize, usize), key: &str) -> Bytes {
+        let end = lists.len().min(start + size);
+        let token = (end < lists.len()).then(|| self.token(end, key, lists));
+        (self.write)(&self.slice(lists, paging, start..end, token)).into()
     }
 
     fn size(&self, paging: &Paging, params: &Params) -> Result<usize, Problem> {
@@ -196,17 +203,11 @@ impl Asked<'_> {
         }
     }
 
-    /// The value with only those items of its lists, and the paging members.
-    fn slice(&self, value: &Value, paging: &Paging, range: Range<usize>, token: Option<String>) -> Value {
-        let lists = &self.fixture().paged;
-        let mut page = without(value, lists, 0);
-        let mut before = 0;
-        for path in lists {
-            let items = list_at(value, path);
-            let from = range.start.saturating_sub(before).min(items.len());
-            let to = range.end.saturating_sub(before).min(items.len());
-            put(&mut page, path, Value::Array(items[from..to].to_vec()));
-            before += items.len();
+    /// The answer with only those items of its lists, and the paging members.
+    fn slice(&self, lists: &Lists, paging: &Paging, range: Range<usize>, token: Option<String>) -> Value {
+        let (mut page, found) = lists.between(range.start, range.end);
+        for (path, items) in self.fixture().paged.iter().zip(found) {
+            put(&mut page, path, Value::Array(items));
         }
         let at = |path: &FieldPath| crate::fixture::keys(path.as_str());
         if let Some(path) = paging.more.as_ref().and_then(at) {
@@ -218,9 +219,10 @@ impl Asked<'_> {
         page
     }
 
-    fn token(&self, start: usize, key: &str, lists: &[&[Value]]) -> String {
+    fn token(&self, start: usize, key: &str, lists: &Lists) -> String {
         if let Some(path) = &self.fixture().token
-            && let Some(token) = item_at(lists, start - 1).and_then(|item| path.get(item)).and_then(Value::as_str)
+            && let Some(item) = lists.item(start - 1)
+            && let Some(token) = path.get(&item).and_then(Value::as_str)
         {
             return token.to_owned();
         }
@@ -233,13 +235,6 @@ impl Asked<'_> {
         let (start, seal) = text.split_once('.').ok_or_else(bad_token)?;
         let start: usize = start.parse().map_err(|_| bad_token())?;
         if seal == self.seal(start, key) { Ok(start) } else { Err(bad_token()) }
-    }
-
-    /// The item after the one that a token names.
-    fn start_after(&self, token: &str, path: &FieldPath, value: &Value) -> Result<usize, Problem> {
-        let is = |item: &Value| path.get(item).and_then(Value::as_str) == Some(token);
-        let mut items = self.fixture().paged.iter().flat_map(|path| list_at(value, path));
-        items.position(is).map(|at| at + 1).ok_or_else(bad_token)
     }
 
     /// Ties a token to its operation and item.
@@ -266,30 +261,10 @@ fn regions(value: &Value, list: &ListFixture, params: &Params) -> Vec<Value> {
     list_at(value, &list.path).iter().filter(wanted).cloned().collect()
 }
 
-fn item_at<'v>(lists: &[&'v [Value]], at: usize) -> Option<&'v Value> {
-    lists.iter().flat_map(|list| list.iter()).nth(at)
-}
-
-/// A copy without what stands in the lists, so that a page of a long list costs no more than its items.
-fn without(value: &Value, lists: &[Vec<String>], depth: usize) -> Value {
-    let Value::Object(map) = value else { return value.clone() };
-    let mut copy = Map::with_capacity(map.len());
-    for (name, inner) in map {
-        let leads = lists.iter().filter(|path| path.get(depth) == Some(name));
-        let mut leads = leads.map(Vec::len).peekable();
-        match leads.peek() {
-            None => {
-                copy.insert(name.clone(), inner.clone());
-            }
-            Some(length) if *length == depth + 1 => {
-                copy.insert(name.clone(), Value::Array(Vec::new()));
-            }
-            Some(_) => {
-                copy.insert(name.clone(), without(inner, lists, depth + 1));
-            }
-        }
-    }
-    Value::Object(copy)
+/// The item after the one that a token names.
+fn start_after(token: &str, path: &FieldPath, lists: &Lists) -> Result<usize, Problem> {
+    let is = |item: &Value| path.get(item).and_then(Value::as_str) == Some(token);
+    lists.position(is).map(|at| at + 1).ok_or_else(bad_token)
 }
 
 fn bad_token() -> Problem {

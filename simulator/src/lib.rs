@@ -20,6 +20,7 @@ mod engine;
 mod expectations;
 mod expression;
 mod fixture;
+mod lists;
 mod live;
 mod persona;
 mod policy;

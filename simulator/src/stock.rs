@@ -4,6 +4,7 @@ use crate::{
     dice::Dice,
     expression::Scope,
     fixture::{ListFixture, OperationFixture, ServiceFixture},
+    lists::Lists,
     region::{RegionId, all},
     world::{AccountIndex, ListKey, World},
 };
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// What an operation answers, whole.
@@ -32,6 +33,8 @@ pub(crate) struct Body {
     json: Bytes,
     /// Pages that were asked for, by first item and size; kept from the second time on.
     pages: Mutex<HashMap<(usize, usize), Option<Bytes>>>,
+    /// Itself, taken apart, where its lists are long.
+    lists: OnceLock<Arc<Lists>>,
 }
 
 /// Pages remembered of an answer; others are made anew each time.
@@ -39,7 +42,7 @@ const PAGES: usize = 64;
 
 impl Body {
     fn new(value: &Value) -> Self {
-        Self { json: value.to_string().into(), pages: Mutex::default() }
+        Self { json: value.to_string().into(), pages: Mutex::default(), lists: OnceLock::new() }
     }
     /// The answer as it stands.
     pub(crate) fn json(&self) -> &Bytes {
@@ -47,6 +50,17 @@ impl Body {
     }
     pub(crate) fn value(&self) -> Value {
         serde_json::from_slice(&self.json).unwrap_or_default()
+    }
+    /// The answer taken apart at `paths`, which are the same each time.
+    pub(crate) fn lists(&self, paths: &[Vec<String>]) -> Arc<Lists> {
+        if let Some(lists) = self.lists.get() {
+            return Arc::clone(lists);
+        }
+        let lists = Arc::new(Lists::of(self.value(), paths));
+        if lists.is_long() {
+            return Arc::clone(self.lists.get_or_init(|| lists));
+        }
+        lists
     }
     /// A page as it was sent before, or as `render` makes it.
     pub(crate) fn page<E>(&self, at: (usize, usize), render: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
