@@ -163,6 +163,15 @@ mod faults {
     }
 
     #[tokio::test]
+    async fn the_server_that_tests_share_refuses_what_a_cluster_would() {
+        let script = "return redis.call('MGET',KEYS[1],KEYS[2])";
+        let eval =
+            |one: &str, other: &str| RedisServer::shared().ask(&["EVAL", &format!("\"{script}\""), "2", one, other]);
+        assert!(eval("{a}x", "{b}x").contains("same slot"), "{}", eval("{a}x", "{b}x"));
+        assert!(eval("{a}x", "{a}y").starts_with("*2"), "{}", eval("{a}x", "{a}y"));
+    }
+
+    #[tokio::test]
     async fn scripts_that_the_server_forgot_are_sent_again() {
         let server = RedisServer::start(&[]);
         let store = store(&server).await;

@@ -31,10 +31,20 @@ impl RedisServer {
         Self { port, folder, more, process, watcher }
     }
 
-    /// The one that tests share which break nothing. Its watcher ends it with the tests.
+    /// The one that tests share which break nothing. Its watcher ends it with the tests. It is a cluster's node that
+    /// has all slots: one that refuses a script whose keys do not lie in one slot, as any cluster would.
     pub fn shared() -> &'static RedisServer {
         static SHARED: OnceLock<RedisServer> = OnceLock::new();
-        SHARED.get_or_init(|| RedisServer::start(&[]))
+        SHARED.get_or_init(|| {
+            let server = RedisServer::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+            server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+            let began = Instant::now();
+            while !server.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+                assert!(began.elapsed() < Duration::from_secs(30), "the node does not become a cluster");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            server
+        })
     }
 
     pub fn url(&self) -> String {
