@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Page {
     /// Where the metrics are gathered.
     pub registries: Vec<Registry>,
-    /// Whether the process can do its work now: the reason why not, in a sentence.
-    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Whether the process can do its work now: how what it stands on does, or the reasons why not, in lines.
+    pub ready: Arc<dyn Fn() -> Result<String, String> + Send + Sync>,
     /// What is served beside these.
     pub site: Option<Site>,
 }
@@ -82,8 +82,8 @@ impl Page {
             // The process runs: that is all that a restart could mend.
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => match (self.ready)() {
-                Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
-                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                Ok(how) => text(StatusCode::OK, format!("ready\n{how}")),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", why.trim_end())),
             },
             "/" => text(StatusCode::OK, "fleetscan: /metrics /healthz /readyz\n".to_owned()),
             _ => text(StatusCode::NOT_FOUND, "not found; there are /metrics, /healthz and /readyz\n".to_owned()),

@@ -13,7 +13,7 @@ use crate::{
 };
 use fleetscan_coordinator::{
     Phase, Progress,
-    fleet::{Resumed, StartRequest, resume, start},
+    fleet::{Resumed, StartRequest, breaker, resume, start},
 };
 use fleetscan_proto::{
     AccountId, Clock as _, Lane, Outcome, Profile, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanState,
@@ -128,7 +128,8 @@ async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal
         let over = !matches!(row.state, ScanState::Running | ScanState::Cancelling);
         team.look(&memory.fleet.workers().await?, &counts.totals);
         let suspects = store.open_denials(id, None).await?.len() as u64;
-        sender.send_replace(Progress { suspects, ..progress(&row, counts, over) });
+        let breaker_open = breaker(memory.fleet.as_ref()).await?.is_some_and(|breaker| breaker.open);
+        sender.send_replace(Progress { suspects, breaker_open, ..progress(&row, counts, over) });
         if over {
             break row;
         }

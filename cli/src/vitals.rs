@@ -1,5 +1,7 @@
 //! Whether what a process of the fleet stands on is there: store, broker and hub, asked again and again.
 
+use crate::breaker::describe;
+use fleetscan_coordinator::fleet::breaker;
 use fleetscan_proto::{Fleet, TaskQueue};
 use fleetscan_telemetry::{Gauges, Label, Registrar, register_process};
 use fleetscan_worker::Hub;
@@ -29,6 +31,8 @@ pub struct Vitals {
     renewable: IntGauge,
     /// By part, what is wrong with it; `None`: it has not answered yet.
     found: Mutex<BTreeMap<&'static str, Option<Result<(), String>>>>,
+    /// How the breaker stands, in a sentence; no reason to send this process nothing more.
+    breaker: Mutex<Option<String>>,
 }
 
 impl Vitals {
@@ -56,6 +60,7 @@ impl Vitals {
                 .gauge("hub_credentials_expire", "1 where the credentials that fleetscan itself runs with have an end"),
             registrar,
             found: Mutex::new(PARTS.map(|part| (part, None)).into()),
+            breaker: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&vitals).ask_store_and_broker(fleet, queue));
         tokio::spawn(Arc::clone(&vitals).ask_hub(hub));
@@ -67,17 +72,22 @@ impl Vitals {
         self.registrar.registry()
     }
 
-    /// Whether every part that was asked has answered.
+    /// How every part answered when it was last asked, a line each, and how the breaker stands.
     ///
     /// # Errors
-    /// What is wrong, a line a part.
-    pub fn well(&self) -> Result<(), String> {
+    /// The same lines, where a part is not there.
+    pub fn well(&self) -> Result<String, String> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong: Vec<String> = found
-            .iter()
-            .filter_map(|(part, found)| Some(format!("{part}: {}", found.as_ref()?.as_ref().err()?)))
-            .collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        let line = |(part, found): (&&str, &Option<Result<(), String>>)| match found {
+            Some(Ok(())) => format!("{part}: ok\n"),
+            Some(Err(why)) => format!("{part}: {why}\n"),
+            None => format!("{part}: not asked yet\n"),
+        };
+        let mut lines: String = found.iter().map(line).collect();
+        if let Some(breaker) = self.breaker.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            lines.push_str(&format!("breaker: {breaker}\n"));
+        }
+        if found.values().any(|found| matches!(found, Some(Err(_)))) { Err(lines) } else { Ok(lines) }
     }
 
     async fn ask_store_and_broker(self: Arc<Self>, fleet: Arc<dyn Fleet>, queue: Arc<dyn TaskQueue>) {
@@ -92,6 +102,9 @@ impl Vitals {
                 Ok(epoch)
             };
             let epoch = in_time(store).await;
+            if let Ok(breaker) = in_time(async { breaker(fleet.as_ref()).await.map_err(|e| e.to_string()) }).await {
+                *self.breaker.lock().unwrap_or_else(PoisonError::into_inner) = Some(describe(breaker.as_ref()));
+            }
             self.note("store", epoch.as_ref().map(drop).map_err(Clone::clone));
             mark = epoch.unwrap_or(mark);
             let broker = async { queue.is_marked(&mark).await.map(drop).map_err(|error| error.to_string()) };

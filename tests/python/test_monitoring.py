@@ -140,7 +140,8 @@ def test_the_revoked_account_is_counted_and_no_label_names_an_account(observed):
 
 def test_health_names_the_part_that_is_away(observed):
     port = observed.ports["coordinator-1"]
-    assert page(port, "/readyz") == "ok\n"
+    well = page(port, "/readyz").splitlines()
+    assert well[:4] == ["ready", "broker: ok", "hub: ok", "store: ok"] and well[4].startswith("breaker: The breaker is "), well
     observed.team.redis.freeze()
     try:
         def unready():
@@ -148,7 +149,7 @@ def test_health_names_the_part_that_is_away(observed):
                 page(port, "/readyz")
             except urllib.error.HTTPError as error:
                 text = error.read().decode()
-                return text if error.code == 503 and "store" in text else None
+                return text if error.code == 503 and text.startswith("not ready\n") and "store" in text and "store: ok" not in text else None
         assert servers.until(unready, 60)
         assert page(port, "/healthz") == "ok\n", "a restart would mend nothing"
         servers.until(lambda: observed.prometheus.now('fleetscan_up{part="store",instance="127.0.0.1:%d"} == 0' % port), 30)
