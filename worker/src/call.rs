@@ -16,7 +16,7 @@ use crate::{
 };
 use fleetscan_proto::{
     Clock, DeniedBy,
-    catalogue::{Operation, Service},
+    catalogue::{Limit, Operation, Owner, Service},
     redact,
 };
 use serde_json::{Map, Value};
@@ -160,6 +160,13 @@ enum Next {
     Give(CallError),
 }
 
+/// What an organisation's bucket is called within it.
+fn shared_name(service: &Service, operation: &Operation, limit: &Limit, region: &str) -> String {
+    let region = if limit.every_region { "*" } else { region };
+    let operation = if limit.shared { "" } else { operation.name.as_str() };
+    format!("{region}/{}/{}/{operation}", service.id, limit.group)
+}
+
 /// How one call has fared so far.
 struct Trials {
     waits: Backoff,
@@ -216,6 +223,12 @@ impl Caller {
         let reads = call.budget.guard.reads.as_deref();
         let session =
             self.sessions.get(call.account.id(), reads).await.map_err(|e| Next::Give(CallError::Session(e)))?;
+        let limit = &service.limits[operation.limit];
+        if limit.owner == Owner::Organization {
+            let name = shared_name(service, operation, limit, call.region);
+            let permit = self.sessions.organization_permit(&session, &name, bucket.rate());
+            permit.await.map_err(|error| Next::Give(CallError::Session(error)))?;
+        }
         let (answer, took) = {
             let _slot =
                 self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;

@@ -35,6 +35,8 @@ pub struct Session {
     credentials: Credentials,
     expires_at: Timestamp,
     number: u64,
+    /// Who the account belongs to, where its grant says so.
+    customer: Option<Arc<str>>,
 }
 
 impl Session {
@@ -51,7 +53,7 @@ impl Session {
     pub(crate) fn for_tests() -> Self {
         let credentials = Credentials::new("AKIATEST", "secret", Some("token".into()), None, "tests");
         let identity = Identity::from(credentials.clone());
-        Session { identity, credentials, expires_at: Timestamp::MAX, number: 1 }
+        Session { identity, credentials, expires_at: Timestamp::MAX, number: 1, customer: None }
     }
     /// Tells this session from the account's earlier and later ones.
     pub fn number(&self) -> u64 {
@@ -222,7 +224,7 @@ impl Sessions {
     ) -> Result<Arc<Session>, SessionError> {
         slot.session = None;
         match self.assume(account, reads).await {
-            Ok((credentials, expires_at)) => {
+            Ok((credentials, expires_at, customer)) => {
                 slot.issued += 1;
                 slot.denied = None;
                 let session = Arc::new(Session {
@@ -230,6 +232,7 @@ impl Sessions {
                     credentials,
                     expires_at,
                     number: slot.issued,
+                    customer,
                 });
                 slot.session = Some(Arc::clone(&session));
                 Ok(session)
@@ -243,7 +246,7 @@ impl Sessions {
         }
     }
 
-    async fn assume(&self, id: &AccountId, reads: Option<&Reads>) -> Result<(Credentials, Timestamp), SessionError> {
+    async fn assume(&self, id: &AccountId, reads: Option<&Reads>) -> Result<Assumed, SessionError> {
         let account = self
             .grants
             .account(id)
@@ -264,7 +267,10 @@ impl Sessions {
             self.metrics
                 .assumed(answer.as_ref().map_or_else(|failure| label(&failure.kind), |_| "ok"), began.elapsed());
             let AssumeFailure { kind, code, request_id } = match answer {
-                Ok(credentials) => return Ok(kept(credentials, now)),
+                Ok(credentials) => {
+                    let (credentials, expires_at) = kept(credentials, now);
+                    return Ok((credentials, expires_at, account.customer.as_deref().map(Arc::from)));
+                }
                 Err(failure) => failure,
             };
             match kind {
@@ -287,16 +293,42 @@ impl Sessions {
 
     /// STS's limit belongs to the hub's account, and so to the whole fleet: no store, no new session.
     async fn permit(&self) -> Result<(), SessionError> {
+        self.share("sts", STS_RATE, STS_RATE / 10.0).await
+    }
+
+    /// A permit of what an organisation's accounts draw on together, wherever they are read. The customer stands for the
+    /// organisation; an account that was connected without one is alone with its own limiter.
+    pub(crate) async fn organization_permit(
+        &self,
+        session: &Session,
+        bucket: &str,
+        rate: f64,
+    ) -> Result<(), SessionError> {
+        match &session.customer {
+            Some(customer) => self.share(&format!("organization/{customer}/{bucket}"), rate, rate.max(1.0)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn share(&self, bucket: &str, rate: f64, burst: f64) -> Result<(), SessionError> {
         for _ in 0..10_000 {
-            match self.store.take_shared("sts", STS_RATE, STS_RATE / 10.0).await {
+            match self.store.take_shared(bucket, rate, burst).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(wait)) => tokio::time::sleep(wait).await,
                 Err(error) => return Err(SessionError::Unavailable(error.to_string())),
             }
         }
-        Err(SessionError::Unavailable("STS's limit is used up".into()))
+        Err(SessionError::Unavailable(format!("the limit that many share is used up: {}", limit_of(bucket))))
     }
 }
+
+/// A shared bucket's name without its customer's.
+fn limit_of(bucket: &str) -> &str {
+    bucket.splitn(3, '/').last().unwrap_or(bucket)
+}
+
+/// Credentials, when they end, and who the account belongs to.
+type Assumed = (Credentials, Timestamp, Option<Arc<str>>);
 
 /// How an AssumeRole ended, as a label.
 fn label(kind: &AssumeFailureKind) -> &'static str {

@@ -1,11 +1,13 @@
 //! A worker as one of many: reports, leases its shards, gives them back, helps out, and heeds orders.
 
 mod assignment;
+mod helping;
 
 use super::Worker;
 use crate::guard::Hold;
 use assignment::assign;
 use fleetscan_proto::{AccountState, Fleet, Orders, ScanId, Shards, StoreError, TaskConsumer, WorkerReport};
+use helping::{gifts, wishes};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -20,11 +22,11 @@ const BACKLOG_BEATS: u64 = 2;
 /// A shard that is given back stops its calls after so long, should its cells not hand in before.
 const CEDE_PATIENCE: Duration = Duration::from_secs(30);
 /// Beats without work after which a worker offers help: less may be the moment between two pages.
-const IDLE_BEATS: u32 = 3;
-/// Tasks that must wait in a shard for its move to be worth the new sessions that it costs.
-const WORTH_MOVING: u64 = 16;
+const IDLE_BEATS: u32 = 2;
 /// A shard is not handed on for so long after it was taken, lest it goes round among idle workers.
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(10);
+/// A shard that was given to a helper is left to it for so long; if nobody took it by then, its giver does.
+const GIVEN: Duration = Duration::from_secs(10);
 /// By so much our idea of a lease's end is earlier than the store's.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -44,8 +46,12 @@ pub(super) struct Member {
     consumer: Arc<dyn TaskConsumer>,
     started_at: Timestamp,
     leased: BTreeMap<u16, Leased>,
+    /// Shards that helpers asked for and got, and when.
+    given: BTreeMap<u16, Instant>,
     backlog: Vec<u64>,
-    wants: Option<u16>,
+    /// Shards that were asked for, to help, and when.
+    wants: BTreeSet<u16>,
+    wants_since: Instant,
     /// Beats in a row in which there was little to do.
     idle: u32,
     others: Vec<WorkerReport>,
@@ -64,8 +70,10 @@ impl Member {
             consumer,
             started_at,
             leased: BTreeMap::new(),
+            given: BTreeMap::new(),
             backlog: Vec::new(),
-            wants: None,
+            wants: BTreeSet::new(),
+            wants_since: Instant::now(),
             idle: 0,
             others: Vec::new(),
             fellows: BTreeSet::new(),
@@ -114,6 +122,7 @@ impl Member {
         if fellows != self.fellows {
             // The fleet changed: who helped out gives back, and each shard goes where it is preferred.
             self.leased.values_mut().for_each(|leased| leased.adopted = false);
+            self.given.clear();
             self.fellows = fellows;
         }
         self.cede(&orders).await?;
@@ -142,7 +151,7 @@ impl Member {
             calls_in_flight: stats.calls_in_flight,
             waited_ms: stats.waited_ms,
             shards: self.leased.keys().map(|shard| (*shard, self.waiting(*shard))).collect(),
-            wants: self.wants.into_iter().collect(),
+            wants: self.wants.iter().copied().collect(),
             draining: self.worker.draining.is_cancelled(),
         }
     }
@@ -206,20 +215,16 @@ impl Member {
         let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
         let preferred = assign(&fellows, self.worker.desk.shards());
         let me = self.name().to_owned();
-        let busy = !orders.running.is_empty();
-        let mut wanted: BTreeSet<u16> = BTreeSet::new();
-        if busy && self.leased.values().filter(|leased| leased.ceding_since.is_none()).count() > 1 {
-            let asked = self.others.iter().filter(|other| other.worker != me).flat_map(|other| &other.wants);
-            // One at a time: the next beat shows whether more help is needed.
-            let ours = |shard: &u16| self.leased.get(shard).is_some_and(|leased| leased.taken.elapsed() >= SETTLED);
-            wanted.extend(asked.copied().find(ours));
-        }
+        let wanted = if orders.running.is_empty() { BTreeSet::new() } else { self.gifts() };
         for (shard, leased) in &mut self.leased {
             let elsewhere = !leased.adopted && preferred.get(shard).is_some_and(|worker| *worker != me.as_str());
             if leased.ceding_since.is_none() && (elsewhere || wanted.contains(shard)) {
                 tracing::info!(shard, helping = !elsewhere, "shard.ceding");
                 leased.ceding_since = Some(Instant::now());
                 leased.hold.drain();
+                if !elsewhere {
+                    self.given.insert(*shard, Instant::now());
+                }
             }
         }
         let ceding: Vec<(u16, u64, Instant)> =
@@ -227,6 +232,8 @@ impl Member {
         for (shard, token, since) in ceding {
             if self.worker.desk.in_work(shard) == 0 {
                 self.drop_shard(shard);
+                // Its helper has the whole time from now on to take it.
+                self.given.entry(shard).and_modify(|given| *given = Instant::now());
                 self.choose().await;
                 self.fleet.release_lease(&lease_name(shard), self.name(), token).await?;
             } else if since.elapsed() >= CEDE_PATIENCE {
@@ -236,29 +243,48 @@ impl Member {
         Ok(())
     }
 
-    /// Leases the shards that prefer this worker, those that nobody has, and one that needs help.
+    /// Which of our shards go to those who ask for them.
+    fn gifts(&self) -> BTreeSet<u16> {
+        let asked = self.others.iter().filter(|other| other.worker != self.name()).flat_map(|other| &other.wants);
+        let may_go = |leased: &Leased| leased.ceding_since.is_none() && leased.taken.elapsed() >= SETTLED;
+        let free = self.leased.iter().filter(|(_, leased)| may_go(leased)).map(|(s, _)| (*s, self.waiting(*s)));
+        let waiting = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
+        gifts(&asked.copied().collect(), &free.collect(), waiting)
+    }
+
+    /// Leases the shards that prefer this worker, those that nobody has, and those that need help.
     async fn take(&mut self) -> Result<(), StoreError> {
         if self.worker.draining.is_cancelled() {
-            self.wants = None;
+            self.wants.clear();
             return Ok(());
         }
         let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
         let preferred = assign(&fellows, self.worker.desk.shards());
         let mine: Vec<u16> =
             preferred.iter().filter(|(_, worker)| **worker == self.name()).map(|(shard, _)| *shard).collect();
+        self.given.retain(|shard, given| self.leased.contains_key(shard) || given.elapsed() < GIVEN);
         for shard in mine {
             // One that another took over to help out is left to it until the fleet changes.
-            if !self.leased.contains_key(&shard) {
+            if !self.leased.contains_key(&shard) && !self.given.contains_key(&shard) {
                 self.lease(shard, false).await?;
             }
         }
-        if let Some(shard) = self.wants
-            && self.lease(shard, true).await?
-        {
-            tracing::info!(shard, "shard.helping");
+        for shard in self.wants.clone() {
+            if self.lease(shard, true).await? {
+                tracing::info!(shard, "shard.helping");
+                self.wants.remove(&shard);
+            }
         }
         self.idle = if self.has_little_to_do() { self.idle.saturating_add(1) } else { 0 };
-        self.wants = if self.idle >= IDLE_BEATS { self.whom_to_help() } else { None };
+        // What is being given up for us stays wanted, though there be enough to do by then: nobody else takes it.
+        if self.wants_since.elapsed() >= CEDE_PATIENCE + GIVEN {
+            self.wants.clear();
+        }
+        if self.idle >= IDLE_BEATS && (self.wants.is_empty() || self.wants_since.elapsed() >= GIVEN) {
+            self.wants.retain(|shard| !self.others.iter().any(|other| other.shards.contains_key(shard)));
+            self.wants.extend(wishes(&self.worker.config.name, &self.others));
+            self.wants_since = Instant::now();
+        }
         Ok(())
     }
 
@@ -278,21 +304,10 @@ impl Member {
     }
 
     fn has_little_to_do(&self) -> bool {
-        let room = u64::from(self.worker.config.cells) / 4;
+        // Help takes some seconds to come, so it is asked for before nothing is left.
+        let room = u64::from(self.worker.config.cells) / 2;
         let waiting: u64 = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
         waiting == 0 && self.worker.desk.len() as u64 <= room
-    }
-
-    /// A worker that has little to do asks for the fullest shard of the one that has most to do.
-    fn whom_to_help(&self) -> Option<u16> {
-        let fullest = |other: &WorkerReport| other.shards.iter().map(|(shard, n)| (*n, *shard)).max();
-        self.others
-            .iter()
-            .filter(|other| other.worker != self.name() && other.shards.len() > 1)
-            .filter_map(|other| Some((other.shards.values().sum::<u64>(), fullest(other)?)))
-            .filter(|(total, (fullest, _))| *fullest >= WORTH_MOVING && *total > *fullest)
-            .max()
-            .map(|(_, (_, shard))| shard)
     }
 
     /// Takes tasks from the shards that are leased and not being given back.
