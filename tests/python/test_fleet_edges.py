@@ -80,7 +80,7 @@ def test_a_full_disk_only_delays(made, tmp_path):
         team.coordinator()
         team.worker("worker-0")
         scan = team.scan()
-        servers.until(lambda: "No space left" in team.log("worker-0"), 120)
+        servers.until(lambda: "the disk is full" in team.log("worker-0"), 120)
         time.sleep(20)
         assert team.show(scan)["state"] == "running"
         subprocess.run(["mount", "-o", "remount,size=256m", str(out)], check=True)
