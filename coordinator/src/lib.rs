@@ -39,7 +39,7 @@ pub use accounts_file::{AccountsFile, Judged, Problem, distance};
 pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, Listed, Offered, RegistryCopy};
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
-pub use ledger_file::{LedgerReader, read_ledger};
+pub use ledger_file::{LedgerReader, read_ledger, read_manifest};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};
 pub use progress::{Phase, Progress};

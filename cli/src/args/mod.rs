@@ -1,8 +1,10 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
 mod fleet;
+mod storage;
 
 pub use fleet::*;
+pub use storage::*;
 
 use crate::logging::LogFormat;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -118,9 +120,8 @@ pub struct ScanArgs {
     /// TOML file of the accounts: [[account]] with id, role_arn, external_id
     #[arg(long, value_name = "FILE")]
     pub accounts: PathBuf,
-    /// Where results go: a folder, or a file:// URL
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     /// Where scans and the status of accounts are remembered
     #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
     pub data: PathBuf,
@@ -260,9 +261,8 @@ pub enum ResultsCommand {
 pub struct SummaryArgs {
     /// Which scan; by default the newest finished one
     pub scan: Option<String>,
-    /// Where the results are
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
@@ -272,9 +272,8 @@ pub struct SummaryArgs {
 pub struct LedgerArgs {
     /// Which scan; by default the newest finished one
     pub scan: Option<String>,
-    /// Where the results are
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     /// Only cells that make the scan incomplete
     #[arg(long)]
     pub holes: bool,
@@ -316,9 +315,8 @@ impl ValueEnum for OutcomeArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct DoctorArgs {
-    /// Where results would go
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
