@@ -42,6 +42,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         stuck_after: Duration::from_secs(args.stuck_after_seconds),
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        keep_scans: args.keep,
         ..ScanOptions::default()
     };
     let s3 = args.out.s3.options();

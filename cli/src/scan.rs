@@ -43,6 +43,7 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let options = ScanOptions {
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        keep_scans: args.keep,
         ..ScanOptions::default()
     };
     let part = Arc::new(part);

@@ -53,11 +53,18 @@ impl Iterator for LedgerReader {
     }
 }
 
+impl LedgerReader {
+    /// Over the packed bytes of a ledger file.
+    pub(crate) fn over(bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Self, SinkError> {
+        let unpacked = zstd::Decoder::new(std::io::Cursor::new(bytes));
+        let unpacked = unpacked.map_err(|error| SinkError::Refused(error.to_string()))?;
+        Ok(Self { lines: Box::new(BufReader::new(unpacked).lines()) })
+    }
+}
+
 /// Opens a ledger file at a path below the sink's root. Only its packed bytes are held in memory.
 pub async fn read_ledger(sink: &dyn Sink, path: &str) -> Result<LedgerReader, SinkError> {
-    let bytes = std::io::Cursor::new(sink.read(path).await?);
-    let unpacked = zstd::Decoder::new(bytes).map_err(|error| SinkError::Refused(error.to_string()))?;
-    Ok(LedgerReader { lines: Box::new(BufReader::new(unpacked).lines()) })
+    LedgerReader::over(sink.read(path).await?)
 }
 
 /// The manifest of a scan; `None` where it has none: then it is under way, or its files are being changed.

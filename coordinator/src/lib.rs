@@ -7,7 +7,7 @@
 //! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
 //! * [`fleet`]: the coordinator of a fleet, which runs every scan that was asked for
 //! * [`live`]: what the fleet is about right now, for people and programs that look
-//! * [`history`]: which of the older results are kept
+//! * [`history`]: which of the older results are kept, and how results are deleted
 //!
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
 

@@ -31,7 +31,7 @@ pub use grant::{
     Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, Terms, check_external_id, parse_role_arn,
 };
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
-pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
+pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, Thinned, WorkTotals};
 pub use outcome::{Denial, DeniedBy, Outcome};
 pub use profile::{DEFAULT_PROFILE, MAX_PROFILE_FILE, Profile, ProfileError};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};

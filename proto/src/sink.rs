@@ -37,6 +37,10 @@ pub trait Sink: Send + Sync + 'static {
     async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
         Ok(self.entries(folder).await?.into_iter().map(|file| file.path).collect())
     }
+    /// Bytes of all files below a folder.
+    async fn size(&self, folder: &str) -> Result<u64, SinkError> {
+        Ok(self.entries(folder).await?.iter().map(|file| file.bytes).sum())
+    }
     /// Names of the folders that lie directly below the root, unordered.
     async fn folders(&self) -> Result<Vec<String>, SinkError>;
     /// Removes a file; one that is not there is no error.

@@ -63,6 +63,9 @@ pub struct CoordinatorArgs {
     pub broker: BrokerArgs,
     #[command(flatten)]
     pub out: OutArgs,
+    /// Scans whose results are kept whole; of older ones, what no newer scan read completely
+    #[arg(long, env = "FLEETSCAN_KEEP", default_value_t = 5, value_name = "SCANS", value_parser = super::keep)]
+    pub keep: usize,
     /// Scan every connected account at least once in so many hours; 0: only what is asked for
     #[arg(long, env = "FLEETSCAN_EVERY_HOURS", default_value_t = 0, value_name = "HOURS")]
     pub every_hours: u64,
@@ -254,6 +257,9 @@ pub enum AccountsCommand {
         /// Remove what was read of them, too
         #[arg(long)]
         purge: bool,
+        /// With --purge: do not ask
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         out: OutArgs,
     },

@@ -1,8 +1,8 @@
 //! Flags that say where results are, and those of the commands that keep, export and delete them.
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use fleetscan_worker::sink::SinkOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where results are.
 #[derive(Debug, Clone, ClapArgs)]
@@ -53,4 +53,109 @@ fn endpoint(text: &str) -> Result<String, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.host_str().is_some() => Ok(text.to_owned()),
         _ => Err("write http:// or https:// and a host, as in https://s3.example.com".to_owned()),
     }
+}
+
+/// What a summary's table is by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Cells and records of each account
+    Account,
+    /// Of each region
+    Region,
+    /// Of each service
+    Service,
+    /// Records of each type
+    Type,
+    /// Accounts and cells in which each action was denied, by which kind of policy
+    Denied,
+}
+
+impl By {
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Account => "account",
+            By::Region => "region",
+            By::Service => "service",
+            By::Type => "type",
+            By::Denied => "denied",
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ExportArgs {
+    /// What to write
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// A new folder for Parquet and CSV, one file a type; a new file for SQLite
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+    /// Which scan; by default the newest finished one
+    #[arg(long, value_name = "ID")]
+    pub scan: Option<String>,
+    /// Only these types, separated by commas, such as AWS::Lambda::Function
+    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE,…")]
+    pub types: Vec<String>,
+    /// Only these accounts, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub account: Vec<String>,
+    /// Only these services, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
+    pub service: Vec<String>,
+    /// Only the cells of these regions, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "REGION,…")]
+    pub region: Vec<String>,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What an export is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A Parquet file a type, with typed columns
+    Parquet,
+    /// A CSV file a type
+    Csv,
+    /// One database with the tables records, ledger and scan
+    Sqlite,
+}
+
+impl ExportFormat {
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportFormat::Parquet => "parquet",
+            ExportFormat::Csv => "csv",
+            ExportFormat::Sqlite => "sqlite",
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PurgeArgs {
+    /// Everything that was read of these accounts, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…", required_unless_present = "scan")]
+    pub account: Vec<String>,
+    /// These scans, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub scan: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// JSON in place of text
+    #[arg(long)]
+    pub json: bool,
 }

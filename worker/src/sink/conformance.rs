@@ -111,6 +111,7 @@ pub(super) async fn files_are_listed_with_their_sizes(sink: &impl Sink) {
     found.sort();
     let expected = [("s/a/large", 4_321), ("s/empty", 0)];
     assert_eq!(found, expected.map(|(path, bytes)| Stored { path: path.to_owned(), bytes }));
+    assert_eq!([sink.size("s").await.expect("a size"), sink.size("t").await.expect("a size")], [4_321, 0]);
 }
 
 pub(super) async fn the_folders_of_the_root_are_named(sink: &impl Sink) {

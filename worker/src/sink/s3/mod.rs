@@ -138,6 +138,12 @@ impl Sink for S3Sink {
         Ok(found)
     }
 
+    async fn size(&self, folder: &str) -> Result<u64, SinkError> {
+        let mut sum = 0;
+        self.pages(&self.0.place.folder(folder)?, false, |_, bytes| sum += bytes).await?;
+        Ok(sum)
+    }
+
     async fn folders(&self) -> Result<Vec<String>, SinkError> {
         let mut found = BTreeSet::new();
         let root = self.0.place.prefix.clone();

@@ -73,7 +73,8 @@ async fn a_dropped_writer_gives_its_upload_up() {
 async fn two_places_in_one_bucket_do_not_see_each_other() {
     let (moto, one) = sink().await;
     let bucket = one.0.place.bucket.clone();
-    let other = S3Sink::for_tests(BucketPlace::parse(&format!("{bucket}/some/prefix-2")).expect("a place"), options(moto));
+    let other =
+        S3Sink::for_tests(BucketPlace::parse(&format!("{bucket}/some/prefix-2")).expect("a place"), options(moto));
     let whole = S3Sink::for_tests(BucketPlace::parse(&bucket).expect("a place"), options(moto));
     for sink in [&one, &other] {
         sink.create("scan=1/x").await.expect("begins").commit().await.expect("commits");
@@ -136,9 +137,19 @@ async fn refusals_say_what_to_mend() {
     let region = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the \
                   region 'us-east-1' is wrong; expecting 'eu-west-3'</Message><Region>eu-west-3</Region></Error>";
     for (status, header, body, words) in [
-        (403, "", "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>", "s3:PutObject is denied on the bucket some-bucket"),
+        (
+            403,
+            "",
+            "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+            "s3:PutObject is denied on the bucket some-bucket",
+        ),
         (403, "", denied, "kms:GenerateDataKey is denied on the KMS key"),
-        (301, "x-amz-bucket-region: eu-west-3\r\n", "<Error><Code>PermanentRedirect</Code></Error>", "--out-region eu-west-3"),
+        (
+            301,
+            "x-amz-bucket-region: eu-west-3\r\n",
+            "<Error><Code>PermanentRedirect</Code></Error>",
+            "--out-region eu-west-3",
+        ),
         (400, "", region, "--out-region eu-west-3"),
         (403, "", "<Error><Code>InvalidAccessKeyId</Code></Error>", "does not accept the AWS credentials"),
         (400, "", "<Error><Code>KMS.DisabledException</Code></Error>", "KMS key"),

@@ -38,9 +38,7 @@ impl Trouble<'_> {
             SdkError::TimeoutError(_) => self.later("S3 did not answer in time"),
             SdkError::ResponseError(_) => self.later("the answer broke off"),
             SdkError::DispatchFailure(failure) if failure.is_user() => SinkError::Refused(no_credentials()),
-            SdkError::DispatchFailure(_) if concerns_credentials(error) => {
-                SinkError::Refused(no_credentials())
-            }
+            SdkError::DispatchFailure(_) if concerns_credentials(error) => SinkError::Refused(no_credentials()),
             SdkError::DispatchFailure(_) => {
                 self.later("S3 cannot be reached: check the network, --out-region and --out-endpoint")
             }

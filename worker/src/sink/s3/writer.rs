@@ -162,8 +162,7 @@ impl Drop for S3Writer {
 /// Gives an upload up; one that is not there any more is no error.
 pub(super) async fn abort(bucket: &Bucket, key: &str, id: &str) -> Result<(), SinkError> {
     let client = bucket.client().await;
-    let answer =
-        client.abort_multipart_upload().bucket(&bucket.place.bucket).key(key).upload_id(id).send().await;
+    let answer = client.abort_multipart_upload().bucket(&bucket.place.bucket).key(key).upload_id(id).send().await;
     match answer.map_err(|error| bucket.trouble("s3:AbortMultipartUpload", key).of(&error)) {
         Ok(_) | Err(SinkError::Missing(_)) => Ok(()),
         Err(error) => Err(error),
