@@ -1,6 +1,6 @@
 use crate::{args::OutArgs, failure::Failure};
 use fleetscan_coordinator::read_manifest;
-use fleetscan_proto::{Manifest, ScanId, Sink, SinkError};
+use fleetscan_proto::{Manifest, ResultPaths, ScanId, Sink, SinkError};
 use fleetscan_worker::sink::SinkOptions;
 use std::sync::Arc;
 
@@ -66,7 +66,14 @@ impl Out {
             Some(text) => self.named(text, &ids)?,
             None => self.newest(&ids).await?,
         };
-        self.find_manifest(&id).await?.ok_or_else(|| self.unfinished(&id))
+        match self.find_manifest(&id).await? {
+            Some(manifest) => Ok(manifest),
+            None if self.sink.read(&ResultPaths(&id).next_manifest()).await.is_ok() => Err(Failure::failed(format!(
+                "the files of scan {id} are being pruned or purged: try again in a minute; if that was interrupted, the \
+                 next scan ends it, or the same `results purge` again"
+            ))),
+            None => Err(self.unfinished(&id)),
+        }
     }
 
     /// The manifest of a scan, where it has one: it is the last file that a scan writes.
