@@ -251,7 +251,7 @@ async fn the_newest_scans_stay_whole_and_of_the_others_what_no_newer_one_read() 
         kept(1, 2, Some(6)),
         kept(0, 1, Some(6)),
     ];
-    assert_eq!(cells, expected.into_iter().collect());
+    assert_eq!(cells, expected.into_iter().collect::<BTreeMap<_, _>>());
     pruned(&sink, &store).await.expect("prunes");
     assert_eq!(sink.files(), after, "the second time, nothing changes");
 }

@@ -64,6 +64,16 @@ impl S3Sink {
         S3Sink(Arc::new(Bucket { place, options, credentials: None, client: OnceCell::new() }))
     }
 
+    /// Whether there is an object with this key. S3 calls one that is not there denied, where the permission to list is
+    /// bound to a prefix (Amazon S3 API Reference, GetObject, "Permissions").
+    async fn is_listed(&self, key: &str) -> Result<bool, SinkError> {
+        let bucket = &self.0;
+        let client = bucket.client().await;
+        let answer = client.list_objects_v2().bucket(&bucket.place.bucket).prefix(key).max_keys(1).send().await;
+        let answer = answer.map_err(|error| bucket.trouble("s3:ListBucket", key).of(&error))?;
+        Ok(answer.contents().iter().any(|object| object.key() == Some(key)))
+    }
+
     /// Keys below a prefix, page by page, each with its size; with `folders`, the prefixes directly below it instead.
     async fn pages(
         &self,
@@ -109,13 +119,15 @@ impl Sink for S3Sink {
         let (bucket, key) = (&self.0, self.0.place.key(path)?);
         let client = bucket.client().await;
         for reading in 1.. {
-            let answer = client
-                .get_object()
-                .bucket(&bucket.place.bucket)
-                .key(&key)
-                .send()
-                .await
-                .map_err(|error| bucket.trouble("s3:GetObject", path).of(&error))?;
+            let answer = match client.get_object().bucket(&bucket.place.bucket).key(&key).send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let denied = error.raw_response().is_some_and(|raw| raw.status().as_u16() == 403);
+                    let missing = denied && !self.is_listed(&key).await?;
+                    let trouble = bucket.trouble("s3:GetObject", path);
+                    return Err(if missing { trouble.missing() } else { trouble.of(&error) });
+                }
+            };
             match answer.body.collect().await {
                 Ok(bytes) => return Ok(bytes.to_vec()),
                 Err(_) if reading < READINGS => tokio::time::sleep(Duration::from_millis(200)).await,

@@ -154,10 +154,8 @@ async fn refusals_say_what_to_mend() {
         (403, "", "<Error><Code>InvalidAccessKeyId</Code></Error>", "does not accept the AWS credentials"),
         (400, "", "<Error><Code>KMS.DisabledException</Code></Error>", "KMS key"),
     ] {
-        let endpoint = moto::answering(format!(
-            "HTTP/1.1 {status} X\r\n{header}content-type: application/xml\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ));
+        let answer = moto::answer(status, header, body);
+        let endpoint = moto::answering(move |_| answer.clone());
         let options = SinkOptions { region: Some("us-east-1".into()), endpoint: Some(endpoint), kms_key: None };
         let sink = S3Sink::for_tests(BucketPlace::parse("some-bucket").expect("a place"), options);
         let mut writer = sink.create("x").await.expect("begins");
@@ -165,5 +163,23 @@ async fn refusals_say_what_to_mend() {
         let error = writer.commit().await.expect_err("refused");
         assert!(matches!(&error, SinkError::Refused(text) if text.contains(words)), "{status} {body}: {error:?}");
         assert!(!error.to_string().contains("Secret"), "{error}");
+    }
+}
+
+/// Where the permission to list is bound to a prefix, S3 answers 403 for an object that is not there.
+#[tokio::test]
+async fn an_object_that_is_denied_and_not_listed_is_missing() {
+    const DENIED: &str = "<Error><Code>AccessDenied</Code></Error>";
+    for listed in [false, true] {
+        let contents = if listed { "<Contents><Key>p/there</Key><Size>1</Size></Contents>" } else { "" };
+        let list = moto::answer(200, "", &format!("<ListBucketResult>{contents}</ListBucketResult>"));
+        let denied = moto::answer(403, "", DENIED);
+        let endpoint =
+            moto::answering(move |head| if head.contains("list-type=2") { list.clone() } else { denied.clone() });
+        let options = SinkOptions { region: Some("us-east-1".into()), endpoint: Some(endpoint), kms_key: None };
+        let sink = S3Sink::for_tests(BucketPlace::parse("some-bucket/p").expect("a place"), options);
+        let error = sink.read("there").await.expect_err("denied");
+        assert_eq!(matches!(error, SinkError::Missing(_)), !listed, "{error:?}");
+        assert_eq!(error.to_string().contains("s3:GetObject is denied"), listed, "{error}");
     }
 }

@@ -37,14 +37,17 @@ impl Trouble<'_> {
             }
             SdkError::TimeoutError(_) => self.later("S3 did not answer in time"),
             SdkError::ResponseError(_) => self.later("the answer broke off"),
-            SdkError::DispatchFailure(failure) if failure.is_user() => SinkError::Refused(no_credentials()),
-            SdkError::DispatchFailure(_) if concerns_credentials(error) => SinkError::Refused(no_credentials()),
-            SdkError::DispatchFailure(_) => {
+            _ if concerns_credentials(error) => SinkError::Refused(no_credentials()),
+            SdkError::DispatchFailure(failure) if !failure.is_user() => {
                 self.later("S3 cannot be reached: check the network, --out-region and --out-endpoint")
             }
-            _ if concerns_credentials(error) => SinkError::Refused(no_credentials()),
             _ => SinkError::Refused(format!("{}: the call could not be made", self.url())),
         }
+    }
+
+    /// There is no such object.
+    pub(super) fn missing(&self) -> SinkError {
+        SinkError::Missing(format!("{}: there is no such object", self.url()))
     }
 
     /// What a code means that came without an answer of its own.
@@ -55,7 +58,7 @@ impl Trouble<'_> {
     fn of_answer(&self, status: u16, code: &str, region: Option<String>, text: &str) -> SinkError {
         let bucket = &self.place.bucket;
         match (status, code) {
-            (_, "NoSuchKey" | "NoSuchUpload") => SinkError::Missing(format!("{}: there is no such object", self.url())),
+            (_, "NoSuchKey" | "NoSuchUpload") => self.missing(),
             (_, "NoSuchBucket") => SinkError::Refused(format!(
                 "there is no bucket {bucket}: make it, or name another with --out s3://BUCKET/PREFIX"
             )),
@@ -79,7 +82,7 @@ impl Trouble<'_> {
             )),
             (403, _) => SinkError::Refused(self.denied(text)),
             (429 | 500.., _) => self.later(&format!("S3 asks to wait ({code})")),
-            (404, _) => SinkError::Missing(format!("{}: there is no such object", self.url())),
+            (404, _) => self.missing(),
             _ => SinkError::Refused(format!("{}: S3 refuses it ({})", self.url(), said(status, code))),
         }
     }

@@ -1,6 +1,6 @@
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -82,17 +82,28 @@ fn python() -> PathBuf {
     target.join("test-venv/bin/python")
 }
 
-/// The address of a server that gives every request the same answer.
-pub fn answering(answer: String) -> String {
+/// The address of a server that answers each request, of which it reads the head, as `answer` says.
+pub fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let mut request = [0; 16 * 1024];
-            let _read = stream.read(&mut request);
-            let _written = stream.write_all(answer.as_bytes());
+            let mut request = vec![0; 16 * 1024];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let _written = stream.write_all(answer(&String::from_utf8_lossy(&request[..read])).as_bytes());
+            // Closed with bytes unread, it would take its answer back.
+            let _shut = stream.shutdown(Shutdown::Write);
+            let _rest = std::io::copy(&mut stream, &mut std::io::sink());
         }
     });
     format!("http://{address}")
+}
+
+/// An answer with a body of XML.
+pub fn answer(status: u16, header: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\n{header}content-type: application/xml\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
