@@ -17,7 +17,7 @@ def aws(fleetscan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("aws")
     aws = simulated.Simulated(fleetscan, folder, "--accounts", str(ACCOUNTS))
     aws.file = folder / "accounts.toml"
-    aws.do("detach_actions", account=aws.accounts[1]["id"], actions=["lambda:GetPolicy", "sns:GetTopicAttributes"])
+    aws.do("detach_actions", account=aws.accounts[1]["id"], actions=["lambda:ListFunctions", "sns:ListTopics"])
     yield aws
     aws.end()
 
