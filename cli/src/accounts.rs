@@ -13,6 +13,7 @@ use crate::{
     failure::{COMPLETE, Failure},
     numbers::many,
     out::Out,
+    results::purge,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{AccountsFile, Connected, ConnectionError, Connections, Judged, RegistryCopy, history};
@@ -128,18 +129,32 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                 say(&mut stdout, json, &format!("account {id} is resumed"), json!({ "id": id, "status": "resumed" }))?;
             }
         }
-        AccountsCommand::Remove { ids, purge, out } => {
+        AccountsCommand::Remove { ids, purge, yes, out } => {
+            let ids = account_ids(&ids)?;
             let out = if purge { Some(Out::open_existing(&out)?) } else { None };
-            for id in account_ids(&ids)? {
+            if let Some(out) = &out {
+                let listed: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
+                let what = format!("This deletes from {} all that was read of {}.", out.name, listed.join(", "));
+                purge::confirm(&what, yes)?;
+            }
+            let mut exit = COMPLETE;
+            for id in ids {
                 desk.remove(&id).await?;
                 let mut text = format!("account {id} is disconnected, and its grant erased");
-                let mut files = 0;
+                let mut object = json!({ "id": id, "status": "disconnected" });
                 if let Some(out) = &out {
-                    files = history::purge(out.sink.as_ref(), &id).await?;
-                    text.push_str(&format!("; {} of results removed", many(files, "file")));
+                    let purged = history::purge(out.sink.as_ref(), &id).await?;
+                    text.push_str(&format!("; {}", purge::sentence(&purged)));
+                    object["purged"] = purge::object(&purged);
+                    exit = exit.max(purge::warn_unfinished(&purged));
                 }
-                say(&mut stdout, json, &text, json!({ "id": id, "status": "disconnected", "files_removed": files }))?;
+                say(&mut stdout, json, &text, object)?;
             }
+            stdout.flush()?;
+            if let Some(out) = &out {
+                purge::note_versions(out);
+            }
+            return Ok(exit);
         }
         AccountsCommand::Rekey => {
             let keys = backing::keys(&args.key)?;

@@ -11,7 +11,7 @@ use fleetscan_proto::{
     Profile,
     catalogue::{Catalogue, LimitRate, Operation, Scope, Service},
 };
-use fleetscan_worker::{gate, policy};
+use fleetscan_worker::{gate, policy, sink::BucketPlace};
 use serde_json::{Value, json};
 use std::{
     io::Write as _,
@@ -24,7 +24,13 @@ pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
         CatalogueCommand::List { service: Some(id) } => operations(&id, args.json),
         CatalogueCommand::Check { files } => check(&files, args.json),
         CatalogueCommand::Template { profile, stackset } => template(&profile, stackset),
-        CatalogueCommand::Policy { profile, of, role_name } => policies(&profile, of, &role_name, args.json),
+        CatalogueCommand::Policy { sink: Some(place), .. } => {
+            let place = BucketPlace::parse(place.strip_prefix("s3://").unwrap_or(&place)).map_err(Failure::usage)?;
+            show_policies(&[policy::sink(&place)], args.json)
+        }
+        CatalogueCommand::Policy { profile, of, role_name, sink: None } => {
+            policies(&profile, of, &role_name, args.json)
+        }
         CatalogueCommand::Write { root } => write(&root, args.json),
     }
 }
@@ -47,12 +53,16 @@ fn policies(profile: &str, of: PolicyArg, role_name: &str, json: bool) -> Result
         PolicyArg::Boundary => vec![deploy::boundary_policy(Catalogue::built_in())?],
         PolicyArg::Hub => vec![policy::hub(role_name)],
     };
+    show_policies(&documents, json)
+}
+
+fn show_policies(documents: &[Value], json: bool) -> Result<u8, Failure> {
     let mut stdout = std::io::stdout().lock();
     if json {
         writeln!(stdout, "{}", json!(documents))?;
         return Ok(COMPLETE);
     }
-    for document in &documents {
+    for document in documents {
         write!(stdout, "{}", deploy::pretty(document))?;
     }
     Ok(COMPLETE)

@@ -42,8 +42,10 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         stuck_after: Duration::from_secs(args.stuck_after_seconds),
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        keep_scans: args.keep,
         ..ScanOptions::default()
     };
+    let s3 = args.out.s3.options();
     let canaries = canaries(&args)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
@@ -62,7 +64,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
-        open_sink: Arc::new(fleetscan_worker::sink::open),
+        open_sink: Arc::new(move |url: &str| fleetscan_worker::sink::open(url, &s3)),
     };
     let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());
     let options = FleetOptions {

@@ -1,7 +1,7 @@
 //! `fleetscan demo`: a simulated AWS, and the same scan that real accounts get, held against what is there.
 
 use crate::{
-    args::DemoArgs,
+    args::{DemoArgs, OutArgs},
     display,
     failure::{COMPLETE, FAILED, Failure},
     machine::{Ended, Machine},
@@ -28,7 +28,7 @@ const SHARE: f64 = 0.5;
 pub async fn run(args: DemoArgs, terminal: Terminal) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     prepare(&args.out)?;
-    let out = Out::open(&args.out.display().to_string())?;
+    let out = Out::open(&OutArgs::folder(&args.out))?;
     out.check_writable().await?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let config = Config {

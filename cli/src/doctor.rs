@@ -1,7 +1,7 @@
 //! `fleetscan doctor`: looks at everything that a scan stands on, and says what to mend.
 
 use crate::{
-    args::{BrokerArgs, DoctorArgs},
+    args::{BrokerArgs, DoctorArgs, OutArgs},
     backing::{self, Memory},
     failure::{COMPLETE, FAILED, Failure},
     numbers::{grouped, many},
@@ -118,13 +118,14 @@ async fn hub() -> Result<String, String> {
     Ok(format!("{} at {}", identity.arn, hub.endpoint()))
 }
 
-async fn results(out: &str) -> Result<String, String> {
+async fn results(args: &OutArgs) -> Result<String, String> {
+    let out = args.out.as_str();
     let path = out.strip_prefix("file://").unwrap_or(out);
     let is_new = !path.contains("://") && !Path::new(path).exists();
     if is_new {
         return Ok(format!("{path} is not there yet, and is made by the first scan"));
     }
-    let opened = Out::open(out).map_err(|failure| failure.message().to_owned())?;
+    let opened = Out::open(args).map_err(|failure| failure.message().to_owned())?;
     opened.check_writable().await.map_err(|failure| failure.message().to_owned())?;
     Ok(format!("{} can be written", opened.name))
 }

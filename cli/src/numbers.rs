@@ -19,6 +19,21 @@ pub fn many(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
+/// A number of bytes: `512 B`, `3.4 MB`.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if number < 1_000 {
+        return format!("{number} B");
+    }
+    let mut size = number as f64 / 1_000.0;
+    let mut unit = 0;
+    while size >= 999.95 && unit + 1 < UNITS.len() {
+        size /= 1_000.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
 /// A duration as people say it: `8 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round() as u64;
@@ -51,6 +66,7 @@ mod tests {
     #[test]
     fn numbers_are_shown_as_people_read_them() {
         assert_eq!((grouped(7), grouped(1234), grouped(1_234_567)), ("7".into(), "1,234".into(), "1,234,567".into()));
+        assert_eq!((bytes(999), bytes(3_400_000), bytes(999_990)), ("999 B".into(), "3.4 MB".into(), "1.0 MB".into()));
         assert_eq!((many(1, "cell"), many(0, "cell")), ("1 cell".into(), "0 cells".into()));
         assert_eq!(time(Duration::from_secs(200)), "3 min 20 s");
         assert_eq!((percent(1, 100_000), percent(99_999, 100_000)), ("0.1%".into(), "99.9%".into()));

@@ -1,34 +1,39 @@
-use crate::failure::Failure;
+use crate::{args::OutArgs, failure::Failure};
+use fleetscan_coordinator::read_manifest;
 use fleetscan_proto::{Manifest, ResultPaths, ScanId, Sink, SinkError};
-use std::{path::PathBuf, sync::Arc};
+use fleetscan_worker::sink::SinkOptions;
+use std::sync::Arc;
 
 /// The root of results, as it was named and as it is opened.
 pub struct Out {
     /// An absolute path or a URL, the same from whatever folder the command is run.
     pub name: String,
     pub sink: Arc<dyn Sink>,
-    /// The folder, where it is one of this machine.
-    folder: Option<PathBuf>,
 }
 
 impl Out {
     /// Opens a place to write to; a folder that is not there is made.
-    pub fn open(text: &str) -> Result<Self, Failure> {
-        Self::opened(text, fleetscan_worker::sink::open)
+    pub fn open(args: &OutArgs) -> Result<Self, Failure> {
+        Self::opened(args, fleetscan_worker::sink::open)
     }
 
     /// Opens results to read them; nothing is made.
-    pub fn open_existing(text: &str) -> Result<Self, Failure> {
+    pub fn open_existing(args: &OutArgs) -> Result<Self, Failure> {
+        let text = args.out.as_str();
         let path = text.strip_prefix("file://").unwrap_or(text);
         if !path.contains("://") && !std::path::Path::new(path).exists() {
             return Err(Failure::usage(format!(
                 "there are no results in {path}: name their place with --out, or run `fleetscan demo` or `fleetscan scan`"
             )));
         }
-        Self::opened(text, fleetscan_worker::sink::open_to_read)
+        Self::opened(args, fleetscan_worker::sink::open_to_read)
     }
 
-    fn opened(text: &str, open: impl Fn(&str) -> Result<Arc<dyn Sink>, SinkError>) -> Result<Self, Failure> {
+    fn opened(
+        args: &OutArgs,
+        open: impl Fn(&str, &SinkOptions) -> Result<Arc<dyn Sink>, SinkError>,
+    ) -> Result<Self, Failure> {
+        let text = args.out.as_str();
         let is_url = text.contains("://");
         let url = match is_url || text.is_empty() {
             true => text.to_owned(),
@@ -36,11 +41,10 @@ impl Out {
                 std::path::absolute(text).map_err(|e| Failure::usage(format!("{text}: {e}")))?.display().to_string()
             }
         };
-        let sink = open(&url).map_err(Failure::usage)?;
+        let sink = open(&url, &args.s3.options()).map_err(Failure::usage)?;
         // One name for one place, whether it was given as a path or as a URL.
         let name = sink.locate("").trim_end_matches('/').to_owned();
-        let folder = (!name.contains("://")).then(|| PathBuf::from(&name));
-        Ok(Self { name, sink, folder })
+        Ok(Self { name, sink })
     }
 
     /// Writes a file and removes it, so that a scan does not begin what it could not keep.
@@ -62,12 +66,22 @@ impl Out {
             Some(text) => self.named(text, &ids)?,
             None => self.newest(&ids).await?,
         };
-        let path = ResultPaths(&id).manifest();
-        let bytes = self.sink.read(&path).await.map_err(|_| self.unfinished(&id))?;
-        serde_json::from_slice(&bytes).map_err(|e| Failure::failed(format!("{}: {e}", self.sink.locate(&path))))
+        match self.find_manifest(&id).await? {
+            Some(manifest) => Ok(manifest),
+            None if self.sink.read(&ResultPaths(&id).next_manifest()).await.is_ok() => Err(Failure::failed(format!(
+                "the files of scan {id} are being pruned or purged: try again in a minute; if that was interrupted, the \
+                 next scan ends it, or the same `results purge` again"
+            ))),
+            None => Err(self.unfinished(&id)),
+        }
     }
 
-    fn named(&self, text: &str, ids: &[ScanId]) -> Result<ScanId, Failure> {
+    /// The manifest of a scan, where it has one: it is the last file that a scan writes.
+    pub async fn find_manifest(&self, id: &ScanId) -> Result<Option<Manifest>, Failure> {
+        Ok(read_manifest(self.sink.as_ref(), id).await?)
+    }
+
+    pub fn named(&self, text: &str, ids: &[ScanId]) -> Result<ScanId, Failure> {
         let text = text.strip_prefix("scan=").unwrap_or(text);
         let id: ScanId = text.parse().map_err(Failure::usage)?;
         if ids.contains(&id) {
@@ -84,7 +98,7 @@ impl Out {
 
     async fn newest(&self, ids: &[ScanId]) -> Result<ScanId, Failure> {
         for id in ids {
-            if self.sink.read(&ResultPaths(id).manifest()).await.is_ok() {
+            if self.find_manifest(id).await?.is_some() {
                 return Ok(id.clone());
             }
         }
@@ -102,20 +116,11 @@ impl Out {
     }
 
     /// All scans that have files here, newest first.
-    async fn scans(&self) -> Result<Vec<ScanId>, Failure> {
-        let names: Vec<String> = match &self.folder {
-            // Listing a folder of this machine need not walk all the files below it.
-            Some(folder) => match std::fs::read_dir(folder) {
-                Ok(entries) => entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect(),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(Failure::failed(format!("{}: {error}", self.name))),
-            },
-            None => self.sink.list("").await?,
-        };
-        let first = |path: &String| path.split('/').next().and_then(|f| f.strip_prefix("scan=")?.parse().ok());
-        let mut ids: Vec<ScanId> = names.iter().filter_map(first).collect();
+    pub async fn scans(&self) -> Result<Vec<ScanId>, Failure> {
+        let folders = self.sink.folders().await?;
+        let mut ids: Vec<ScanId> =
+            folders.iter().filter_map(|folder| folder.strip_prefix("scan=")?.parse().ok()).collect();
         ids.sort();
-        ids.dedup();
         ids.reverse();
         Ok(ids)
     }

@@ -1,5 +1,10 @@
 //! `fleetscan results`: reads manifest and ledger, never the store, so that results can be read anywhere.
 
+mod by;
+mod export;
+mod list;
+pub mod purge;
+
 use crate::{
     args::{LedgerArgs, ResultsArgs, ResultsCommand, SummaryArgs},
     failure::{COMPLETE, Failure},
@@ -16,12 +21,18 @@ pub async fn run(args: ResultsArgs, terminal: Terminal) -> Result<u8, Failure> {
     match args.command {
         ResultsCommand::Summary(args) => summary(args, terminal).await,
         ResultsCommand::Ledger(args) => ledger(args, terminal).await,
+        ResultsCommand::List(args) => list::run(args, terminal).await,
+        ResultsCommand::Export(args) => export::run(args, terminal).await,
+        ResultsCommand::Purge(args) => purge::run(args).await,
     }
 }
 
 async fn summary(args: SummaryArgs, terminal: Terminal) -> Result<u8, Failure> {
     let out = Out::open_existing(&args.out)?;
     let manifest = out.manifest(args.scan.as_deref()).await?;
+    if let Some(by) = args.by {
+        return by::run(&args, by, &out, &manifest, terminal).await;
+    }
     let summary = Summary::read(&out, manifest).await?;
     let mut stdout = std::io::stdout().lock();
     if args.json {
@@ -68,10 +79,22 @@ async fn ledger(args: LedgerArgs, terminal: Terminal) -> Result<u8, Failure> {
 }
 
 fn chosen(args: &LedgerArgs, line: &LedgerLine) -> bool {
+    let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
     (!args.holes || line.outcome.is_hole())
         && (args.outcome.is_empty() || args.outcome.iter().any(|outcome| outcome.0 == line.outcome))
-        && args.account.as_ref().is_none_or(|id| line.cell.account.as_str() == id)
-        && args.service.as_ref().is_none_or(|id| line.cell.service == *id)
+        && among(&args.account, line.cell.account.as_str())
+        && among(&args.region, &line.cell.region)
+        && among(&args.service, &line.cell.service)
+        && args.denied.as_ref().is_none_or(|wanted| line.denied.iter().any(|denial| fits(wanted, &denial.action)))
+        && args.since.is_none_or(|since| line.started_at.is_some_and(|at| at >= since))
+}
+
+/// Whether an action is the one, or begins with what stands before the `*`. Letter case does not count, as in IAM.
+fn fits(wanted: &str, action: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => action.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
+        None => action.eq_ignore_ascii_case(wanted),
+    }
 }
 
 fn row(line: &LedgerLine, terminal: Terminal) -> String {
@@ -90,4 +113,15 @@ fn row(line: &LedgerLine, terminal: Terminal) -> String {
         why.join(", ")
     );
     row.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn denied_actions_are_found_by_name_and_by_beginning() {
+        assert!(fits("lambda:getpolicy", "lambda:GetPolicy") && fits("lambda:*", "lambda:GetPolicy"));
+        assert!(!fits("lambda:Get", "lambda:GetPolicy") && !fits("sns:*", "lambda:GetPolicy") && fits("*", "x:Y"));
+    }
 }

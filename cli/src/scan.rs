@@ -43,6 +43,7 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let options = ScanOptions {
         deadline: Duration::from_secs(args.deadline_minutes * 60),
         denial_wait: Duration::from_secs(args.denial_wait_seconds),
+        keep_scans: args.keep,
         ..ScanOptions::default()
     };
     let part = Arc::new(part);
@@ -103,9 +104,17 @@ fn resume_command(args: &ScanArgs) -> String {
     let mut command = format!("fleetscan scan --accounts {}", shell_word(&args.accounts.display().to_string()));
     command.push_str(&format!(
         " --out {} --data {}",
-        shell_word(&args.out),
+        shell_word(&args.out.out),
         shell_word(&args.data.display().to_string())
     ));
+    let s3 = &args.out.s3;
+    for (flag, value) in
+        [("--out-region", &s3.out_region), ("--out-endpoint", &s3.out_endpoint), ("--out-kms-key", &s3.out_kms_key)]
+    {
+        if let Some(value) = value {
+            command.push_str(&format!(" {flag} {}", shell_word(value)));
+        }
+    }
     if args.profile != DEFAULT_PROFILE {
         command.push_str(&format!(" --profile {}", shell_word(&args.profile)));
     }

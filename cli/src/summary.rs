@@ -74,6 +74,7 @@ impl Summary {
         };
         json!({
             "id": m.scan, "state": "finished", "complete": m.complete, "resumed": self.resumed,
+            "thinned": m.thinned,
             "started_at": m.started_at, "finished_at": m.finished_at, "seconds": self.took().as_secs_f64(),
             "counts": {
                 "accounts": m.accounts, "cells": self.coverage.cells(), "records": m.records.values().sum::<u64>(),
@@ -110,8 +111,15 @@ impl Summary {
         };
         let assumed = m.assume_role_calls.map(|calls| format!(" · {}", many(calls, "AssumeRole call")));
         let assumed = assumed.unwrap_or_default();
+        let thinned = m.thinned.as_ref().map(|thinned| {
+            format!(
+                "  What is left of it: of {}, those that no newer scan read completely\n",
+                many(thinned.of_cells, "cell")
+            )
+        });
+        let thinned = thinned.unwrap_or_default();
         format!(
-            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}){assumed}\n",
+            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}){assumed}\n{thinned}",
             terminal.bold(&format!("Scan {}", m.scan)),
             many(m.records.values().sum(), "resource"),
             many(m.accounts, "account"),

@@ -40,7 +40,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         WorkerParts {
             queue,
             store: memory.store.clone(),
-            sinks: Arc::new(Sinks::by_scan(memory.store)),
+            sinks: Arc::new(Sinks::by_scan(memory.store, args.s3.options())),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
             catalogue: Arc::new(Catalogue::built_in().clone()),
             hub,

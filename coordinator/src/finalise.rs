@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Parts that are read at once.
-const READERS: usize = 4;
+pub(crate) const READERS: usize = 4;
 /// Layout version of the results folder.
 const FORMAT: u32 = 1;
 
@@ -48,7 +48,14 @@ impl Run<'_> {
         file.commit().await?;
         let ended = if self.cancelling.is_some() { ScanState::Cancelled } else { ScanState::Finished };
         insist!(self.options, store.end_scan(&self.spec.id, ended, manifest.finished_at))?;
-        let kept = history::prune(store.as_ref(), sink.as_ref(), &self.spec.out, self.options.keep_scans).await;
+        let kept = history::prune(
+            store.as_ref(),
+            sink.as_ref(),
+            &self.spec.out,
+            self.options.keep_scans,
+            manifest.finished_at,
+        )
+        .await;
         if let Err(error) = kept {
             tracing::warn!(scan = %self.spec.id, %error, "history.not_pruned: the next scan tries again");
         }
@@ -88,12 +95,15 @@ impl Run<'_> {
         for line in page {
             parts.extend(line.parts.iter().map(|part| (paths.part(&line.cell, &part.name), part.clone())));
         }
-        let mut readings = stream::iter(parts)
-            .map(|(path, part)| {
-                let sink = Arc::clone(&self.parts.sink);
-                async move { count_part(sink, &path, part).await.map_err(|problem| format!("{path}: {problem}")) }
-            })
-            .buffer_unordered(READERS);
+        let mut readings =
+            stream::iter(parts)
+                .map(|(path, part)| {
+                    let sink = Arc::clone(&self.parts.sink);
+                    async move {
+                        count_part(sink.as_ref(), &path, part).await.map_err(|problem| format!("{path}: {problem}"))
+                    }
+                })
+                .buffer_unordered(READERS);
         while let Some(reading) = readings.next().await {
             match reading {
                 Ok(counts) => {
@@ -116,11 +126,9 @@ impl Run<'_> {
     async fn end_account(&self, paths: &ResultPaths<'_>, passed: AccountTally) -> Result<(), ScanError> {
         let Some(account) = passed.account else { return Ok(()) };
         let sink = &self.parts.sink;
-        for path in sink.list(&paths.account(&account)).await? {
-            if !passed.listed.contains(&path) {
-                sink.remove(&path).await?;
-            }
-        }
+        let mut stray = sink.list(&paths.account(&account)).await?;
+        stray.retain(|path| !passed.listed.contains(path));
+        sink.remove_all(&stray).await?;
         let store = &self.parts.store;
         let Some(status) = insist!(self.options, store.account_status(&account))? else { return Ok(()) };
         let asked = |action: &str| {
@@ -159,6 +167,7 @@ impl Run<'_> {
             totals: counts.totals,
             assume_role_calls: (self.parts.assume_role_calls)(),
             share: self.runner.request.share,
+            thinned: None,
         }
     }
 }
@@ -168,7 +177,8 @@ fn name(word: &impl Serialize) -> String {
     serde_json::to_value(word).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-async fn count_part(sink: Arc<dyn Sink>, path: &str, part: PartName) -> Result<Count, String> {
+/// Records of a part by type; the part is checked on the way.
+pub(crate) async fn count_part(sink: &dyn Sink, path: &str, part: PartName) -> Result<Count, String> {
     let bytes = sink.read(path).await.map_err(|error| error.to_string())?;
     // Unpacking and hashing are work for a thread of their own.
     tokio::task::spawn_blocking(move || count_types(&bytes, &part))

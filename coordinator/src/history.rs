@@ -1,153 +1,132 @@
 //! Which of the older results are kept: the newest scans whole, and of the others each cell's newest complete reading.
 //!
-//! A scan that is no longer whole loses its manifest first, then its ledger shrinks to the cells that are kept, then
-//! the other files go: whatever moment a kill picks, no ledger lists a file that is gone, and the next scan goes on.
+//! What is kept is decided by what lies in the sink (manifests and ledgers), whatever store its scans were run with; the
+//! store says only which scans are under way, and forgets those that are no longer whole. How a scan's files are changed
+//! so that a kill at any moment does no harm is told in [`rewrite`](self).
+
+mod merge;
+mod purge;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+pub use merge::Ledgers;
+pub use purge::{Purged, purge, purge_scan};
 
 use crate::{
     ScanError,
-    dispatch::PAGE,
-    ledger_file::{LedgerWriter, read_ledger},
+    ledger_file::{read_ledger, read_manifest, read_manifest_at},
 };
-use fleetscan_proto::{AccountId, Cell, LedgerLine, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, Store};
+use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, Store, Thinned};
+use jiff::Timestamp;
+use rewrite::Keep;
 use std::collections::BTreeSet;
+use tokio::sync::Mutex;
+
+/// Scans that end in one process at once prune one after the other.
+static PRUNING: Mutex<()> = Mutex::const_new(());
+
+/// All scans that have files below the sink's root, newest first.
+pub async fn scans_in(sink: &dyn Sink) -> Result<Vec<ScanId>, ScanError> {
+    let folders = sink.folders().await?;
+    let mut ids: Vec<ScanId> = folders.iter().filter_map(|name| name.strip_prefix("scan=")?.parse().ok()).collect();
+    ids.sort_by(|a, b| b.cmp(a));
+    Ok(ids)
+}
 
 /// Prunes the results in `out`, keeping the `keep` newest ended scans whole. Scans that have not ended are left alone.
-pub async fn prune(store: &dyn Store, sink: &dyn Sink, out: &str, keep: usize) -> Result<(), ScanError> {
-    let mut ended: Vec<ScanRow> = store.scans().await?;
-    ended.retain(|row| row.spec.out == out && !matches!(row.state, ScanState::Running | ScanState::Cancelling));
-    let finished = |row: &&ScanRow| row.state == ScanState::Finished;
-    // Newest first, so that each scan is measured against all newer ones that are still there.
-    let mut newer: Vec<&ScanId> = ended.iter().take(keep).filter(finished).map(|row| &row.spec.id).collect();
-    for row in ended.iter().skip(keep) {
-        let id = &row.spec.id;
-        let kept = if finished(&row) { thin_out(store, sink, id, &newer).await? } else { 0 };
-        if kept > 0 {
-            newer.push(id);
-        } else {
-            for path in sink.list(&ResultPaths(id).root()).await? {
-                sink.remove(&path).await?;
-            }
-            sink.sweep(&ResultPaths(id).root()).await?;
+pub async fn prune(
+    store: &dyn Store,
+    sink: &dyn Sink,
+    out: &str,
+    keep: usize,
+    now: Timestamp,
+) -> Result<(), ScanError> {
+    let _alone = PRUNING.lock().await;
+    let mut rows = store.scans().await?;
+    rows.retain(|row| row.spec.out == out);
+    let under_way = |row: &&ScanRow| matches!(row.state, ScanState::Running | ScanState::Cancelling);
+    let busy: BTreeSet<ScanId> = rows.iter().filter(under_way).map(|row| row.spec.id.clone()).collect();
+    rows.retain(|row| !busy.contains(&row.spec.id));
+    let mut ended = Vec::new();
+    for id in scans_in(sink).await? {
+        if busy.contains(&id) {
+            continue;
+        }
+        if let Some(manifest) = whole_again(sink, &id).await? {
+            ended.push(manifest);
+        }
+    }
+    thin_out(store, sink, &rows, &ended, keep, now).await?;
+    // What the store remembers of scans that left no results, or whose results somebody removed.
+    let oldest = ended.get(keep.saturating_sub(1)).map(|manifest| &manifest.scan);
+    for ScanRow { spec, .. } in &rows {
+        let known = ended.iter().any(|manifest| manifest.scan == spec.id);
+        if !known && oldest.is_some_and(|oldest| spec.id < *oldest) {
+            rewrite::remove(sink, &spec.id, None).await?;
+            store.forget_scan(&spec.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A scan's manifest, after ending what a kill interrupted in its files; `None` where it has not ended, or is gone.
+async fn whole_again(sink: &dyn Sink, id: &ScanId) -> Result<Option<Manifest>, ScanError> {
+    let paths = ResultPaths(id);
+    let manifest = read_manifest(sink, id).await?;
+    if manifest.is_some() {
+        sink.remove(&paths.next_manifest()).await?;
+        return Ok(manifest);
+    }
+    let Some(next) = read_manifest_at(sink, &paths.next_manifest()).await? else { return Ok(None) };
+    tracing::warn!(scan = %id, "history.resumed: a change of its files had been interrupted");
+    rewrite::resume(sink, next).await
+}
+
+/// Thins out the scans beyond the newest `keep`. `ended`: newest first.
+async fn thin_out(
+    store: &dyn Store,
+    sink: &dyn Sink,
+    rows: &[ScanRow],
+    ended: &[Manifest],
+    keep: usize,
+    now: Timestamp,
+) -> Result<(), ScanError> {
+    if ended.len() <= keep {
+        return Ok(());
+    }
+    let needed = needed_lines(sink, ended, keep).await?;
+    for (manifest, lines) in ended[keep..].iter().zip(needed) {
+        let id = &manifest.scan;
+        let left = lines.iter().filter(|needed| **needed).count();
+        if left == 0 {
+            rewrite::remove(sink, id, Some(manifest)).await?;
+        } else if left < lines.len() || manifest.thinned.is_none() {
+            let of_cells = manifest.thinned.as_ref().map_or(lines.len() as u64, |thinned| thinned.of_cells);
+            let mut next = manifest.clone();
+            next.thinned = Some(Thinned { of_cells, at: now });
+            rewrite::rewrite(sink, next, Keep::Lines(&lines)).await?;
+        }
+        if rows.iter().any(|row| row.spec.id == *id) {
             store.forget_scan(id).await?;
         }
     }
     Ok(())
 }
 
-/// Leaves of a scan only those cells that no newer scan has completely. Answers how many.
-async fn thin_out(store: &dyn Store, sink: &dyn Sink, id: &ScanId, newer: &[&ScanId]) -> Result<u64, ScanError> {
-    let paths = ResultPaths(id);
-    let mut rows = Complete::new(id);
-    let mut later: Vec<Complete> = newer.iter().map(|id| Complete::new(id)).collect();
-    let mut kept = 0_u64;
-    let mut ledger: Option<LedgerWriter> = None;
-    let mut listed = BTreeSet::new();
-    while let Some(line) = rows.next(store).await? {
-        let mut superseded = false;
-        for scan in &mut later {
-            superseded |= scan.has(store, &line.cell).await?;
-        }
-        if superseded {
-            continue;
-        }
-        kept += 1;
-        if ledger.is_none() {
-            sink.remove(&paths.manifest()).await?;
-            ledger = Some(LedgerWriter::create(sink, &paths.ledger()).await?);
-        }
-        listed.extend(line.parts.iter().map(|part| paths.part(&line.cell, &part.name)));
-        if let Some(file) = &mut ledger {
-            file.write(&line).await?;
+/// For each scan beyond the newest `keep`, which lines of its ledger are a cell's newest complete reading.
+async fn needed_lines(sink: &dyn Sink, ended: &[Manifest], keep: usize) -> Result<Vec<Vec<bool>>, ScanError> {
+    let mut readers = Vec::new();
+    for manifest in ended {
+        readers.push(read_ledger(sink, &ResultPaths(&manifest.scan).ledger()).await?);
+    }
+    let mut needed = vec![Vec::new(); ended.len() - keep];
+    let mut ledgers = Ledgers::new(readers);
+    while let Some(lines) = ledgers.next_cell()? {
+        let newest = lines.iter().find(|(_, line)| line.outcome == Outcome::Complete).map(|(at, _)| *at);
+        for (at, _) in lines.iter().filter(|(at, _)| *at >= keep) {
+            needed[at - keep].push(newest == Some(*at));
         }
     }
-    let Some(file) = ledger else { return Ok(0) };
-    file.commit().await?;
-    for path in sink.list(&paths.records()).await? {
-        if !listed.contains(&path) {
-            sink.remove(&path).await?;
-        }
-    }
-    Ok(kept)
-}
-
-/// Removes what was read of an account, from every scan below the sink's root; ledgers keep its lines, without parts.
-/// Answers how many files went.
-pub async fn purge(sink: &dyn Sink, account: &AccountId) -> Result<u64, ScanError> {
-    let marker = format!("/cell_account=a{account}/");
-    let mut scans: BTreeSet<ScanId> = BTreeSet::new();
-    let mut files = 0;
-    for path in sink.list("").await? {
-        let scan = path.split('/').next().and_then(|folder| folder.strip_prefix("scan=")?.parse().ok());
-        if let (Some(scan), true) = (scan, path.contains(&marker)) {
-            scans.insert(scan);
-        }
-    }
-    for scan in scans {
-        let paths = ResultPaths(&scan);
-        // The ledger first: it must not list what is gone. A scan without one is under way, and its store lists parts.
-        if let Ok(lines) = read_ledger(sink, &paths.ledger()).await {
-            let mut file = LedgerWriter::create(sink, &paths.ledger()).await?;
-            for line in lines {
-                let mut line = line?;
-                if line.cell.account == *account {
-                    line.parts.clear();
-                    line.totals.records = 0;
-                    line.error = Some("purged at the operator's wish".to_owned());
-                }
-                file.write(&line).await?;
-            }
-            file.commit().await?;
-        }
-        for path in sink.list(&paths.account(account)).await? {
-            sink.remove(&path).await?;
-            files += 1;
-        }
-    }
-    Ok(files)
-}
-
-/// A scan's complete cells, in order, a page at a time.
-struct Complete {
-    scan: ScanId,
-    page: std::vec::IntoIter<LedgerLine>,
-    next: Option<LedgerLine>,
-    after: Option<Cell>,
-    ended: bool,
-}
-
-impl Complete {
-    fn new(scan: &ScanId) -> Self {
-        Self { scan: scan.clone(), page: Vec::new().into_iter(), next: None, after: None, ended: false }
-    }
-
-    async fn next(&mut self, store: &dyn Store) -> Result<Option<LedgerLine>, ScanError> {
-        loop {
-            match self.page.next() {
-                Some(line) if line.outcome == Outcome::Complete => return Ok(Some(line)),
-                Some(_) => {}
-                None if self.ended => return Ok(None),
-                None => {
-                    let page = store.ledger(&self.scan, self.after.as_ref(), PAGE).await?;
-                    self.ended = page.len() < PAGE;
-                    self.after = page.last().map(|line| line.cell.clone()).or(self.after.take());
-                    self.page = page.into_iter();
-                }
-            }
-        }
-    }
-
-    /// Whether the cell is among them; cells must be asked for in order.
-    async fn has(&mut self, store: &dyn Store, cell: &Cell) -> Result<bool, ScanError> {
-        loop {
-            if let Some(line) = &self.next
-                && line.cell >= *cell
-            {
-                return Ok(line.cell == *cell);
-            }
-            self.next = self.next(store).await?;
-            if self.next.is_none() {
-                return Ok(false);
-            }
-        }
-    }
+    Ok(needed)
 }

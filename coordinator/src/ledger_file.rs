@@ -1,5 +1,5 @@
 use crate::ScanError;
-use fleetscan_proto::{LedgerLine, ObjectWriter, Sink, SinkError};
+use fleetscan_proto::{LedgerLine, Manifest, ObjectWriter, ResultPaths, ScanId, Sink, SinkError};
 use std::io::{BufRead as _, BufReader, Write as _};
 
 /// Bytes that are gathered before they are handed to the sink.
@@ -53,9 +53,31 @@ impl Iterator for LedgerReader {
     }
 }
 
+impl LedgerReader {
+    /// Over the packed bytes of a ledger file.
+    pub(crate) fn over(bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Self, SinkError> {
+        let unpacked = zstd::Decoder::new(std::io::Cursor::new(bytes));
+        let unpacked = unpacked.map_err(|error| SinkError::Refused(error.to_string()))?;
+        Ok(Self { lines: Box::new(BufReader::new(unpacked).lines()) })
+    }
+}
+
 /// Opens a ledger file at a path below the sink's root. Only its packed bytes are held in memory.
 pub async fn read_ledger(sink: &dyn Sink, path: &str) -> Result<LedgerReader, SinkError> {
-    let bytes = std::io::Cursor::new(sink.read(path).await?);
-    let unpacked = zstd::Decoder::new(bytes).map_err(|error| SinkError::Refused(error.to_string()))?;
-    Ok(LedgerReader { lines: Box::new(BufReader::new(unpacked).lines()) })
+    LedgerReader::over(sink.read(path).await?)
+}
+
+/// The manifest of a scan; `None` where it has none: then it is under way, or its files are being changed.
+pub async fn read_manifest(sink: &dyn Sink, scan: &ScanId) -> Result<Option<Manifest>, SinkError> {
+    read_manifest_at(sink, &ResultPaths(scan).manifest()).await
+}
+
+pub(crate) async fn read_manifest_at(sink: &dyn Sink, path: &str) -> Result<Option<Manifest>, SinkError> {
+    let bytes = match sink.read(path).await {
+        Ok(bytes) => bytes,
+        Err(SinkError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let broken = |error| SinkError::Refused(format!("{} is no manifest: {error}", sink.locate(path)));
+    serde_json::from_slice(&bytes).map(Some).map_err(broken)
 }

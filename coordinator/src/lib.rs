@@ -7,7 +7,7 @@
 //! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
 //! * [`fleet`]: the coordinator of a fleet, which runs every scan that was asked for
 //! * [`live`]: what the fleet is about right now, for people and programs that look
-//! * [`history`]: which of the older results are kept
+//! * [`history`]: which of the older results are kept, and how results are deleted
 //!
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
 
@@ -39,7 +39,7 @@ pub use accounts_file::{AccountsFile, Judged, Problem, distance};
 pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, Listed, Offered, RegistryCopy};
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
-pub use ledger_file::{LedgerReader, read_ledger};
+pub use ledger_file::{LedgerReader, read_ledger, read_manifest};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};
 pub use progress::{Phase, Progress};

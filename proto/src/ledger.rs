@@ -100,6 +100,18 @@ pub struct Manifest {
     pub assume_role_calls: Option<u64>,
     /// The most of any bucket's published rate that was allowed, 0 to 1.
     pub share: f64,
+    /// Newer scans pushed it out, but for what they did not read completely: counts are of what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinned: Option<Thinned>,
+}
+
+/// An older scan of which only some cells are kept: those that no newer scan read completely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thinned {
+    /// Cells that it had when it ended.
+    pub of_cells: u64,
+    /// When cells were last taken from it.
+    pub at: Timestamp,
 }
 
 /// Where a scan's files lie below the sink's root.
@@ -114,6 +126,10 @@ impl ResultPaths<'_> {
     /// `manifest.json`.
     pub fn manifest(&self) -> String {
         format!("{}/manifest.json", self.root())
+    }
+    /// `manifest.next.json`: stands there, and `manifest.json` does not, while the scan's files are being changed.
+    pub fn next_manifest(&self) -> String {
+        format!("{}/manifest.next.json", self.root())
     }
     /// `ledger.jsonl.zst`.
     pub fn ledger(&self) -> String {

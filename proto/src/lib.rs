@@ -31,14 +31,14 @@ pub use grant::{
     Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, Terms, check_external_id, parse_role_arn,
 };
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
-pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, WorkTotals};
+pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, Thinned, WorkTotals};
 pub use outcome::{Denial, DeniedBy, Outcome};
 pub use profile::{DEFAULT_PROFILE, MAX_PROFILE_FILE, Profile, ProfileError};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
 pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
-pub use sink::{ObjectWriter, Sink, SinkError};
+pub use sink::{ObjectWriter, Sink, SinkError, Stored};
 pub use store::{
     AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, Begun, CellProgress, Completion, LearnedFactor,
     PendingCell, Probe, ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec,

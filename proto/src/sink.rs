@@ -6,9 +6,21 @@ pub enum SinkError {
     /// Worth another try: full, slow, unreachable.
     #[error("the results cannot be written now: {0}")]
     Unavailable(String),
-    /// Not worth another try: no permission, not a folder, no such object.
+    /// Not worth another try: no permission, not a folder, no such bucket.
     #[error("{0}")]
     Refused(String),
+    /// There is no such file.
+    #[error("{0}")]
+    Missing(String),
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stored {
+    /// Below the sink's root.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A place for a scan's files, by path below its root with `/` between folders. A file appears whole or not at all.
@@ -18,11 +30,28 @@ pub trait Sink: Send + Sync + 'static {
     async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError>;
     /// The whole of a file.
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError>;
-    /// Paths of all files below a folder, unordered; empty where there is no such folder. Files that were begun and
-    /// never committed are not among them.
-    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError>;
+    /// All files below a folder, unordered; empty where there is no such folder. Files that were begun and never
+    /// committed are not among them.
+    async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError>;
+    /// Paths of all files below a folder, as [`Sink::entries`] finds them.
+    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+        Ok(self.entries(folder).await?.into_iter().map(|file| file.path).collect())
+    }
+    /// Bytes of all files below a folder.
+    async fn size(&self, folder: &str) -> Result<u64, SinkError> {
+        Ok(self.entries(folder).await?.iter().map(|file| file.bytes).sum())
+    }
+    /// Names of the folders that lie directly below the root, unordered.
+    async fn folders(&self) -> Result<Vec<String>, SinkError>;
     /// Removes a file; one that is not there is no error.
     async fn remove(&self, path: &str) -> Result<(), SinkError>;
+    /// Removes files, in no order; those that are not there are no error.
+    async fn remove_all(&self, paths: &[String]) -> Result<(), SinkError> {
+        for path in paths {
+            self.remove(path).await?;
+        }
+        Ok(())
+    }
     /// Removes what writers that died left behind below a folder.
     async fn sweep(&self, folder: &str) -> Result<(), SinkError>;
     /// Where a person finds a path: a file path or a URL.

@@ -1,6 +1,6 @@
 //! Flags of the fleet's commands.
 
-use super::at_least_one;
+use super::{OutArgs, S3Args, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -61,9 +61,11 @@ pub struct CoordinatorArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub broker: BrokerArgs,
-    /// Where the scans of the schedule put their results, and each hour a copy of the registry: file:// or s3://
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// Scans whose results are kept whole; of older ones, what no newer scan read completely
+    #[arg(long, env = "FLEETSCAN_KEEP", default_value_t = 5, value_name = "SCANS", value_parser = super::keep)]
+    pub keep: usize,
     /// Scan every connected account at least once in so many hours; 0: only what is asked for
     #[arg(long, env = "FLEETSCAN_EVERY_HOURS", default_value_t = 0, value_name = "HOURS")]
     pub every_hours: u64,
@@ -111,6 +113,8 @@ pub struct WorkerArgs {
     pub broker: BrokerArgs,
     #[command(flatten)]
     pub key: KeyArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
     /// Its name, unique in the fleet; default: host and process
     #[arg(long, env = "FLEETSCAN_NAME")]
     pub name: Option<String>,
@@ -253,9 +257,11 @@ pub enum AccountsCommand {
         /// Remove what was read of them, too
         #[arg(long)]
         purge: bool,
-        /// Root of the results to purge
-        #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-        out: String,
+        /// With --purge: do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        out: OutArgs,
     },
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
@@ -353,9 +359,8 @@ pub enum ScansCommand {
         /// What is read, of what each account's owner was told of: a profile's name, or a file of your own
         #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
         profile: String,
-        /// Where results go: file:// or s3://, the same place for every worker
-        #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-        out: String,
+        #[command(flatten)]
+        out: OutArgs,
         /// After so many minutes, what is not read yet ends as throttled_out
         #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_080))]
         deadline_minutes: Option<u64>,

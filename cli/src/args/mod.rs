@@ -1,8 +1,10 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
 mod fleet;
+mod storage;
 
 pub use fleet::*;
+pub use storage::*;
 
 use crate::logging::LogFormat;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -82,6 +84,9 @@ impl Command {
             Command::Results(args) => match &args.command {
                 ResultsCommand::Summary(args) => args.json,
                 ResultsCommand::Ledger(args) => args.json,
+                ResultsCommand::List(args) => args.json,
+                ResultsCommand::Export(args) => args.json,
+                ResultsCommand::Purge(args) => args.json,
             },
             Command::Coordinator(_) | Command::Worker(_) => false,
             Command::Accounts(args) => args.json,
@@ -118,9 +123,8 @@ pub struct ScanArgs {
     /// TOML file of the accounts: [[account]] with id, role_arn, external_id
     #[arg(long, value_name = "FILE")]
     pub accounts: PathBuf,
-    /// Where results go: a folder, or a file:// URL
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     /// Where scans and the status of accounts are remembered
     #[arg(long, env = "FLEETSCAN_DATA", default_value = "fleetscan-data", value_name = "DIR")]
     pub data: PathBuf,
@@ -140,6 +144,9 @@ pub struct ScanArgs {
     /// The most of each published API limit that is used, above 0 and at most 1
     #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
+    /// Scans whose results are kept whole; of older ones, what no newer scan read completely
+    #[arg(long, env = "FLEETSCAN_KEEP", default_value_t = 5, value_name = "SCANS", value_parser = keep)]
+    pub keep: usize,
     /// Begin afresh, even where an unfinished scan of the same plan could be resumed
     #[arg(long)]
     pub new: bool,
@@ -218,6 +225,9 @@ pub enum CatalogueCommand {
         /// Which one
         #[arg(long, value_enum, default_value = "role")]
         of: PolicyArg,
+        /// The policy of whoever writes and reads results in this bucket, in place of a profile's: BUCKET or BUCKET/PREFIX
+        #[arg(long, value_name = "BUCKET", conflicts_with_all = ["profile", "of"])]
+        sink: Option<String>,
         /// With `--of hub`: the roles that it may assume
         #[arg(long, default_value = fleetscan_worker::policy::ROLE_NAME, value_name = "NAME")]
         role_name: String,
@@ -254,15 +264,23 @@ pub enum ResultsCommand {
     Summary(SummaryArgs),
     /// How each cell ended, one a line
     Ledger(LedgerArgs),
+    /// The scans that are kept, and why
+    List(ListArgs),
+    /// Records as Parquet, CSV or SQLite
+    Export(ExportArgs),
+    /// Delete what was read of an account, or a whole scan
+    Purge(PurgeArgs),
 }
 
 #[derive(Debug, ClapArgs)]
 pub struct SummaryArgs {
     /// Which scan; by default the newest finished one
     pub scan: Option<String>,
-    /// Where the results are
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// A table by account, region, service or type, or of what was denied and by which kind of policy
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub by: Option<By>,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
@@ -272,21 +290,29 @@ pub struct SummaryArgs {
 pub struct LedgerArgs {
     /// Which scan; by default the newest finished one
     pub scan: Option<String>,
-    /// Where the results are
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     /// Only cells that make the scan incomplete
     #[arg(long)]
     pub holes: bool,
     /// Only these outcomes, separated by commas
     #[arg(long, value_delimiter = ',', value_enum, value_name = "OUTCOME,…")]
     pub outcome: Vec<OutcomeArg>,
-    /// Only this account
-    #[arg(long, value_name = "ID")]
-    pub account: Option<String>,
-    /// Only this service
-    #[arg(long, value_name = "SERVICE")]
-    pub service: Option<String>,
+    /// Only these accounts, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub account: Vec<String>,
+    /// Only these regions, separated by commas; `global` for services that have none
+    #[arg(long, value_delimiter = ',', value_name = "REGION,…")]
+    pub region: Vec<String>,
+    /// Only these services, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
+    pub service: Vec<String>,
+    /// Only cells in which this IAM action was denied; a * may stand at its end, as in `lambda:*`
+    #[arg(long, value_name = "ACTION")]
+    pub denied: Option<String>,
+    /// Only cells begun at this time or later, such as 2026-01-31T12:00:00Z, or so long ago at most, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<jiff::Timestamp>,
     /// One JSON object a line, in place of a table
     #[arg(long)]
     pub json: bool,
@@ -316,9 +342,8 @@ impl ValueEnum for OutcomeArg {
 
 #[derive(Debug, ClapArgs)]
 pub struct DoctorArgs {
-    /// Where results would go
-    #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
-    pub out: String,
+    #[command(flatten)]
+    pub out: OutArgs,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
@@ -331,6 +356,13 @@ pub struct DoctorArgs {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+fn keep(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1000) => Ok(number),
+        _ => Err("write a number from 1 to 1000".to_owned()),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -364,6 +396,16 @@ fn template_url(text: &str) -> Result<String, String> {
         }
         _ => Err("write the https:// address of an object in S3: CloudFormation takes no other".to_owned()),
     }
+}
+
+/// A time, or a span of time before now.
+fn since(text: &str) -> Result<jiff::Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let told = "write a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 90m";
+    let span: jiff::SignedDuration = text.parse().map_err(|_| told.to_owned())?;
+    jiff::Timestamp::now().checked_sub(span).map_err(|_| told.to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -8,7 +8,7 @@ mod template;
 
 use crate::failure::Failure;
 use fleetscan_proto::{Profile, catalogue::Catalogue};
-use fleetscan_worker::policy;
+use fleetscan_worker::{policy, sink::BucketPlace};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,8 @@ pub use template::{Variant, template};
 
 /// Where the files are, within the repository.
 pub const FOLDER: &str = "deploy/aws";
+/// The place of results for which the sink's policy is written; operators put their own there.
+const SINK: &str = "my-fleetscan-results/fleetscan";
 /// The customer's page, of which a part is generated.
 const PAGE: &str = "docs/permissions.md";
 
@@ -39,6 +41,8 @@ pub fn files(catalogue: &Catalogue) -> Result<BTreeMap<String, String>, Failure>
         files.insert(format!("session-policy-{name}.json"), pretty(&session_document(&session)?));
     }
     files.insert("hub-policy.json".into(), pretty(&policy::hub(policy::ROLE_NAME)));
+    let results = BucketPlace::parse(SINK).map_err(Failure::failed)?;
+    files.insert("sink-policy.json".into(), pretty(&policy::sink(&results)));
     files.insert("permissions-boundary.json".into(), pretty(&boundary_policy(catalogue)?));
     files.insert("permissions-boundary.yaml".into(), boundary::template(&boundary_statements(catalogue)?));
     Ok(files)

@@ -9,6 +9,7 @@ pub use boundary::{BoundaryStatement, boundary, boundary_document};
 pub use managed::{Statement, role_document, role_policies};
 pub use session::{TooLong, session_policy};
 
+use crate::sink::{BucketPlace, S3_ACTIONS};
 use fleetscan_proto::catalogue::{Catalogue, Category};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,25 @@ pub fn hub(role_name: &str) -> Value {
     })])
 }
 
+/// The policy of whoever writes and reads results in a bucket: the sink's own actions, below its prefix.
+pub fn sink(place: &BucketPlace) -> Value {
+    let bucket = format!("arn:aws:s3:::{}", place.bucket);
+    let [on_objects, on_bucket] = S3_ACTIONS;
+    let mut list = json!({ "Sid": "ListResults", "Effect": "Allow", "Action": on_bucket, "Resource": bucket });
+    if !place.prefix.is_empty() {
+        list["Condition"] = json!({ "StringLike": { "s3:prefix": format!("{}*", place.prefix) } });
+    }
+    document(vec![
+        json!({
+            "Sid": "WriteAndReadResults",
+            "Effect": "Allow",
+            "Action": on_objects,
+            "Resource": format!("{bucket}/{}*", place.prefix),
+        }),
+        list,
+    ])
+}
+
 /// A policy of these statements.
 fn document(statements: Vec<Value>) -> Value {
     json!({ "Version": POLICY_VERSION, "Statement": statements })
@@ -81,6 +101,22 @@ mod tests {
         assert_eq!(policy["Statement"].as_array().map(Vec::len), Some(1));
         assert_eq!(policy["Statement"][0]["Action"], "sts:AssumeRole");
         assert_eq!(policy["Statement"][0]["Resource"], "arn:aws:iam::*:role/SecurityV0ReadOnly");
+    }
+
+    #[test]
+    fn the_sink_may_touch_its_own_prefix_and_no_setting_of_the_bucket() {
+        let policy = sink(&BucketPlace::parse("results/a").expect("a place"));
+        assert_eq!(policy["Statement"][0]["Resource"], "arn:aws:s3:::results/a/*");
+        assert_eq!(policy["Statement"][1]["Condition"]["StringLike"]["s3:prefix"], "a/*");
+        let whole = sink(&BucketPlace::parse("results").expect("a place"));
+        assert_eq!(whole["Statement"][0]["Resource"], "arn:aws:s3:::results/*");
+        assert!(whole["Statement"][1].get("Condition").is_none());
+        for action in S3_ACTIONS.into_iter().flatten() {
+            assert!(
+                action.contains("Object") || action.contains("Multipart") || *action == "s3:ListBucket",
+                "{action}"
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::open;
+use super::{SinkOptions, open};
 use fleetscan_proto::{ScanId, Sink, SinkError, Store, StoreError};
 use std::{
     collections::HashMap,
@@ -16,6 +16,8 @@ pub enum Sinks {
     ByScan {
         /// Knows the scans.
         store: Arc<dyn Store>,
+        /// How places are reached.
+        options: SinkOptions,
         /// The places in use.
         open: Mutex<HashMap<ScanId, Arc<dyn Sink>>>,
     },
@@ -37,22 +39,22 @@ pub enum NoSink {
 
 impl Sinks {
     /// As the store's scans say.
-    pub fn by_scan(store: Arc<dyn Store>) -> Self {
-        Self::ByScan { store, open: Mutex::default() }
+    pub fn by_scan(store: Arc<dyn Store>, options: SinkOptions) -> Self {
+        Self::ByScan { store, options, open: Mutex::default() }
     }
 
     /// The place of one scan's results.
     pub async fn of(&self, scan: &ScanId) -> Result<Arc<dyn Sink>, NoSink> {
-        let (store, places) = match self {
+        let (store, options, places) = match self {
             Sinks::One(sink) => return Ok(Arc::clone(sink)),
-            Sinks::ByScan { store, open } => (store, open),
+            Sinks::ByScan { store, options, open } => (store, options.clone(), open),
         };
         if let Some(sink) = places.lock().unwrap_or_else(PoisonError::into_inner).get(scan) {
             return Ok(Arc::clone(sink));
         }
         let row = store.scan(scan).await?.ok_or(NoSink::NoScan)?;
         // Opening a folder tries to write to it.
-        let sink = tokio::task::spawn_blocking(move || open(&row.spec.out))
+        let sink = tokio::task::spawn_blocking(move || open(&row.spec.out, &options))
             .await
             .map_err(|_| SinkError::Unavailable("the process is ending".into()))??;
         let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! What every sink must do: each sentence of [`Sink`]'s documentation is a case.
 
-use fleetscan_proto::{Sink, SinkError};
+use fleetscan_proto::{Sink, SinkError, Stored};
 use std::collections::BTreeSet;
 
 /// Makes a test of every case. `$made` makes something to keep until the test ends, and an empty sink.
@@ -12,6 +12,9 @@ macro_rules! sink_conformance {
             a_writer_dropped_without_a_commit_leaves_nothing
             a_file_may_be_empty_or_large
             only_the_files_below_a_folder_are_listed
+            files_are_listed_with_their_sizes
+            the_folders_of_the_root_are_named
+            many_files_are_removed_at_once
             a_file_is_removed_once_and_again
             what_was_committed_is_never_swept
             what_is_not_there_is_refused
@@ -101,6 +104,38 @@ pub(super) async fn only_the_files_below_a_folder_are_listed(sink: &impl Sink) {
     assert_eq!(files(sink, "scan=2").await, names(&[]), "a folder that is not there has none");
 }
 
+pub(super) async fn files_are_listed_with_their_sizes(sink: &impl Sink) {
+    put(sink, "s/a/large", &[7; 4_321]).await;
+    put(sink, "s/empty", b"").await;
+    let mut found = sink.entries("s").await.expect("lists");
+    found.sort();
+    let expected = [("s/a/large", 4_321), ("s/empty", 0)];
+    assert_eq!(found, expected.map(|(path, bytes)| Stored { path: path.to_owned(), bytes }));
+    assert_eq!([sink.size("s").await.expect("a size"), sink.size("t").await.expect("a size")], [4_321, 0]);
+}
+
+pub(super) async fn the_folders_of_the_root_are_named(sink: &impl Sink) {
+    assert_eq!(sink.folders().await.expect("named"), Vec::<String>::new());
+    for path in ["scan=1/records/a/x", "scan=1/manifest.json", "scan=10/manifest.json", "file", "registry/copy"] {
+        put(sink, path, b"x").await;
+    }
+    let mut found = sink.folders().await.expect("named");
+    found.sort();
+    assert_eq!(found, ["registry", "scan=1", "scan=10"]);
+}
+
+pub(super) async fn many_files_are_removed_at_once(sink: &impl Sink) {
+    let paths: Vec<String> = (0..30).map(|n| format!("s/{}/{n}", n % 3)).collect();
+    futures_util::future::join_all(paths.iter().map(|path| put(sink, path, b"x"))).await;
+    put(sink, "s/kept", b"x").await;
+    for _ in 0..2 {
+        sink.remove_all(&paths).await.expect("removes");
+        assert_eq!(files(sink, "s").await, names(&["s/kept"]));
+    }
+    sink.remove_all(&[]).await.expect("nothing to do");
+    assert!(matches!(sink.remove_all(&["../x".to_owned()]).await, Err(SinkError::Refused(_))));
+}
+
 pub(super) async fn a_file_is_removed_once_and_again(sink: &impl Sink) {
     put(sink, "s/a/1", b"x").await;
     put(sink, "s/a/2", b"x").await;
@@ -128,7 +163,7 @@ pub(super) async fn what_is_not_there_is_refused(sink: &impl Sink) {
     for path in ["s/a/2", "s/b/1", "s/a"] {
         assert!(sink.read(path).await.is_err(), "{path}");
     }
-    assert!(matches!(sink.read("s/a/2").await, Err(SinkError::Refused(_))), "trying again would not help");
+    assert!(matches!(sink.read("s/a/2").await, Err(SinkError::Missing(_))), "trying again would not help");
 }
 
 pub(super) async fn paths_stay_below_the_root(sink: &impl Sink) {

@@ -1,10 +1,13 @@
-use super::folders::{Folders, make_root, sync, walk};
+use super::{
+    check_path,
+    folders::{Folders, make_root, sync, walk},
+};
 use async_trait::async_trait;
-use fleetscan_proto::{ObjectWriter, Sink, SinkError};
+use fleetscan_proto::{ObjectWriter, Sink, SinkError, Stored};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::task::spawn_blocking;
@@ -54,11 +57,8 @@ impl FileSink {
     }
 
     fn path(&self, path: &str) -> Result<PathBuf, SinkError> {
-        let relative = Path::new(path);
-        if path.is_empty() || relative.components().any(|c| !matches!(c, Component::Normal(_))) {
-            return Err(SinkError::Refused(format!("{path:?} is not a path below the output folder")));
-        }
-        Ok(self.folders.root().join(relative))
+        check_path(path)?;
+        Ok(self.folders.root().join(path))
     }
 }
 
@@ -95,10 +95,10 @@ fn reason(error: &io::Error) -> String {
 pub(super) fn sink_error(path: &Path, error: &io::Error) -> SinkError {
     let text = format!("{}: {}", path.display(), reason(error));
     match error.kind() {
+        ErrorKind::NotFound => SinkError::Missing(text),
         ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
         | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::NotFound
         | ErrorKind::InvalidInput => SinkError::Refused(text),
         _ => SinkError::Unavailable(text),
     }
@@ -126,7 +126,7 @@ impl Sink for FileSink {
         blocking(move || fs::read(&path).map_err(|e| sink_error(&path, &e))).await
     }
 
-    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+    async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {
         let (folder, folders) = (self.path(folder)?, Arc::clone(&self.folders));
         blocking(move || {
             let mut found = Vec::new();
@@ -134,10 +134,32 @@ impl Sink for FileSink {
                 if !is_temporary(path)
                     && let Ok(relative) = path.strip_prefix(folders.root())
                 {
-                    found.push(relative.to_string_lossy().into_owned());
+                    let path_text = relative.to_string_lossy().into_owned();
+                    match fs::symlink_metadata(path) {
+                        Ok(file) => found.push(Stored { path: path_text, bytes: file.len() }),
+                        Err(e) if e.kind() == ErrorKind::NotFound => {}
+                        Err(e) => return Err(sink_error(path, &e)),
+                    }
                 }
                 Ok(())
             })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn folders(&self) -> Result<Vec<String>, SinkError> {
+        let folders = Arc::clone(&self.folders);
+        blocking(move || {
+            let root = folders.root();
+            let failed = |e: io::Error| sink_error(root, &e);
+            let mut found = Vec::new();
+            for entry in fs::read_dir(root).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if entry.path().is_dir() {
+                    found.extend(entry.file_name().into_string());
+                }
+            }
             Ok(found)
         })
         .await

@@ -196,8 +196,11 @@ mod tests {
         async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
             self.0.read(path).await
         }
-        async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
-            self.0.list(folder).await
+        async fn entries(&self, folder: &str) -> Result<Vec<fleetscan_proto::Stored>, SinkError> {
+            self.0.entries(folder).await
+        }
+        async fn folders(&self) -> Result<Vec<String>, SinkError> {
+            self.0.folders().await
         }
         async fn remove(&self, path: &str) -> Result<(), SinkError> {
             self.0.remove(path).await

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
-use fleetscan_proto::{ObjectWriter, Sink, SinkError};
+use fleetscan_proto::{ObjectWriter, Sink, SinkError, Stored};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -38,11 +38,17 @@ impl Sink for MemorySink {
     }
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
         let files = self.files.lock().expect("lock");
-        files.get(path).cloned().ok_or_else(|| SinkError::Refused(format!("{path}: no such file")))
+        files.get(path).cloned().ok_or_else(|| SinkError::Missing(format!("{path}: no such file")))
     }
-    async fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+    async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {
         let prefix = format!("{folder}/");
-        Ok(self.paths().into_iter().filter(|path| path.starts_with(&prefix)).collect())
+        let files = self.files.lock().expect("lock");
+        let below = files.iter().filter(|(path, _)| path.starts_with(&prefix));
+        Ok(below.map(|(path, bytes)| Stored { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+    }
+    async fn folders(&self) -> Result<Vec<String>, SinkError> {
+        let names = self.paths().into_iter().filter_map(|path| Some(path.split_once('/')?.0.to_owned()));
+        Ok(names.collect::<BTreeSet<String>>().into_iter().collect())
     }
     async fn remove(&self, path: &str) -> Result<(), SinkError> {
         self.files.lock().expect("lock").remove(path);

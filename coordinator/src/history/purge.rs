@@ -1,0 +1,127 @@
+//! Deletes what was read: of an account, or a whole scan.
+
+use super::{
+    rewrite::{self, Gone, Keep},
+    scans_in, whole_again,
+};
+use crate::{
+    RegistryCopy, ScanError,
+    fleet::REGISTRY_FOLDER,
+    ledger_file::{read_ledger, read_manifest},
+};
+use fleetscan_proto::{AccountId, ResultPaths, ScanId, Sink, SinkError};
+
+/// What a deletion removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Scans that had something of it.
+    pub scans: Vec<ScanId>,
+    /// Files of records.
+    pub parts: u64,
+    /// Bytes of all files that went.
+    pub bytes: u64,
+    /// Lines of ledgers.
+    pub lines: u64,
+    /// Copies of the registry that named the account.
+    pub copies: u64,
+    /// Scans that have something of it and have not ended: they were left alone, since they would write it again.
+    pub unfinished: Vec<ScanId>,
+}
+
+impl Purged {
+    fn add(&mut self, scan: &ScanId, gone: Gone) {
+        self.scans.push(scan.clone());
+        self.parts += gone.parts;
+        self.bytes += gone.bytes;
+        self.lines += gone.lines;
+    }
+}
+
+/// Removes what was read of an account, from every scan below the sink's root: files, ledger lines and counts; and the
+/// account from the copies of the registry. A scan that has nothing else goes as a whole.
+pub async fn purge(sink: &dyn Sink, account: &AccountId) -> Result<Purged, ScanError> {
+    let mut purged = Purged::default();
+    for scan in scans_in(sink).await? {
+        let paths = ResultPaths(&scan);
+        let manifest = whole_again(sink, &scan).await?;
+        let lines = lines_of(sink, &scan, account).await?;
+        let Some(manifest) = manifest else {
+            if lines.its > 0 || !sink.list(&paths.account(account)).await?.is_empty() {
+                purged.unfinished.push(scan.clone());
+            }
+            continue;
+        };
+        if lines.its == 0 {
+            // Files that no ledger lists do not count, but they would be there.
+            let files = sink.entries(&paths.account(account)).await?;
+            if !files.is_empty() {
+                let names: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+                sink.remove_all(&names).await?;
+                let bytes = files.iter().map(|file| file.bytes).sum();
+                purged.add(&scan, Gone { lines: 0, parts: files.len() as u64, bytes });
+            }
+        } else if lines.others == 0 {
+            let gone = rewrite::remove(sink, &scan, Some(&manifest)).await?;
+            purged.add(&scan, Gone { lines: lines.its, ..gone });
+        } else {
+            let gone = rewrite::rewrite(sink, manifest, Keep::AllBut(account)).await?;
+            purged.add(&scan, gone);
+        }
+    }
+    purged.copies = forget_in_copies(sink, account).await?;
+    Ok(purged)
+}
+
+/// Removes a scan's results. One that is under way would write on: that is for whoever asks to know.
+pub async fn purge_scan(sink: &dyn Sink, scan: &ScanId) -> Result<Purged, ScanError> {
+    let mut purged = Purged::default();
+    let lines = match read_ledger(sink, &ResultPaths(scan).ledger()).await {
+        Ok(ledger) => ledger.count() as u64,
+        Err(SinkError::Missing(_)) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let manifest = read_manifest(sink, scan).await?;
+    let gone = rewrite::remove(sink, scan, manifest.as_ref()).await?;
+    purged.add(scan, Gone { lines, ..gone });
+    Ok(purged)
+}
+
+#[derive(Default, PartialEq, Eq)]
+struct Lines {
+    its: u64,
+    others: u64,
+}
+
+async fn lines_of(sink: &dyn Sink, scan: &ScanId, account: &AccountId) -> Result<Lines, ScanError> {
+    let mut lines = Lines::default();
+    let ledger = match read_ledger(sink, &ResultPaths(scan).ledger()).await {
+        Ok(ledger) => ledger,
+        Err(SinkError::Missing(_)) => return Ok(lines),
+        Err(error) => return Err(error.into()),
+    };
+    for line in ledger {
+        match line?.cell.account == *account {
+            true => lines.its += 1,
+            false => lines.others += 1,
+        }
+    }
+    Ok(lines)
+}
+
+/// Takes the account out of the registry's copies. A restore from one of them then knows nothing of it.
+async fn forget_in_copies(sink: &dyn Sink, account: &AccountId) -> Result<u64, ScanError> {
+    let mut changed = 0;
+    for path in sink.list(REGISTRY_FOLDER).await? {
+        let Ok(mut copy) = serde_json::from_slice::<RegistryCopy>(&sink.read(&path).await?) else { continue };
+        let before = copy.accounts.len();
+        copy.accounts.retain(|registered| registered.id != *account);
+        if copy.accounts.len() < before {
+            let text = serde_json::to_vec_pretty(&copy).map_err(|error| ScanError::Internal(error.to_string()))?;
+            let mut file = sink.create(&path).await?;
+            file.write(text).await?;
+            file.commit().await?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
+}
