@@ -4,6 +4,7 @@
 mod binding;
 mod listing;
 mod offer;
+mod verify;
 
 use crate::{
     args::{AccountsArgs, AccountsCommand, StateArg},
@@ -66,6 +67,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             return connect(&args, accounts, profile).await;
         }
         AccountsCommand::Restore { file } => return restore(&args, file).await,
+        AccountsCommand::Verify(asked) => return verify::run(&args, asked, terminal).await,
         _ => {}
     }
     let desk = desk(&Memory::open(&args.store).await?);
@@ -166,6 +168,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
         | AccountsCommand::AuditQuery { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
+        | AccountsCommand::Verify(_)
         | AccountsCommand::Restore { .. } => {}
     }
     stdout.flush()?;

@@ -1,12 +1,13 @@
 //! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
 //! a copy of it all.
 
-use crate::{ScanError, dispatch::PAGE};
+use crate::{ScanError, dispatch::PAGE, standing::welcomed};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
     Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Profile, ProfileError, RegisteredAccount,
     Store, StoreError, Told, catalogue::Catalogue,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -240,6 +241,22 @@ impl Connections {
             _ => AccountState::Active,
         };
         self.set_state(id, state, "resume").await
+    }
+
+    /// Notes what a look at an account's role found. One that let us in stands as after a probe that it answered; one
+    /// that did not is marked by nothing: that takes the evidence of a scan.
+    pub async fn verified(&self, id: &AccountId, let_in_at: Option<Timestamp>, found: &str) -> Result<(), StoreError> {
+        let before = self.store.account_status(id).await?;
+        let left_alone =
+            |status: &AccountStatus| matches!(status.state, AccountState::Paused | AccountState::Disconnected);
+        if let Some(at) = let_in_at
+            && !before.as_ref().is_some_and(left_alone)
+        {
+            self.store.set_account_status(&welcomed(id, before, at, "verify")).await?;
+        }
+        let evidence = [("by", "operator"), ("act", "verify"), ("found", found)];
+        let evidence = evidence.map(|(what, value)| (what.to_owned(), value.to_owned())).into();
+        self.store.note_act(id, self.clock.now(), &evidence).await
     }
 
     /// Disconnects an account: its grant is erased at once, and for good.

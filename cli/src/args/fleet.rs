@@ -101,6 +101,8 @@ pub struct CoordinatorArgs {
     /// The most of each published API limit that workers use; written into manifests
     #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = super::share)]
     pub share: f64,
+    #[command(flatten)]
+    pub hub: super::HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -133,6 +135,8 @@ pub struct WorkerArgs {
     /// How long it may take to stop in order
     #[arg(long, default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=900))]
     pub drain_seconds: u64,
+    #[command(flatten)]
+    pub hub: super::HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -257,6 +261,9 @@ pub enum AccountsCommand {
         #[arg(long, env = "FLEETSCAN_OUT", default_value = "fleetscan-results", value_name = "URL")]
         out: String,
     },
+    /// Look at accounts' roles: do they let fleetscan in with their ExternalId and nobody without, and do they grant what
+    /// is read, and no more? Exit code 3: something is to be mended
+    Verify(VerifyArgs),
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
     /// Print the queries with which a customer can check, in their own CloudTrail, every call that was made
@@ -302,6 +309,23 @@ pub enum AccountsCommand {
         /// What `accounts export --sealed` wrote
         file: PathBuf,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct VerifyArgs {
+    /// Twelve digits each; default: every connected account
+    pub ids: Vec<String>,
+    /// The accounts of a file, in place of the connected ones
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// What the accounts of a file are to grant; connected ones have a profile of their own
+    #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+    pub profile: String,
+    /// How long to wait for a role that does not let us in yet: IAM's changes are not known everywhere at once
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::hub::waiting)]
+    pub wait: std::time::Duration,
+    #[command(flatten)]
+    pub hub: super::HubArgs,
 }
 
 /// Where CloudTrail's events are asked for.

@@ -1,8 +1,10 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
 mod fleet;
+mod hub;
 
 pub use fleet::*;
+pub use hub::HubArgs;
 
 use crate::logging::LogFormat;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -152,6 +154,8 @@ pub struct ScanArgs {
     /// Print one JSON object at the end, and nothing else, on stdout
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -331,6 +335,8 @@ pub struct DoctorArgs {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
