@@ -4,6 +4,7 @@
 mod binding;
 mod listing;
 mod offer;
+mod sync_org;
 mod verify;
 
 use crate::{
@@ -67,6 +68,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             return connect(&args, accounts, profile).await;
         }
         AccountsCommand::Restore { file } => return restore(&args, file).await,
+        AccountsCommand::SyncOrg(asked) => return sync_org::run(&args, asked, terminal).await,
         AccountsCommand::Verify(asked) => return verify::run(&args, asked, terminal).await,
         _ => {}
     }
@@ -168,6 +170,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
         | AccountsCommand::AuditQuery { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
+        | AccountsCommand::SyncOrg(_)
         | AccountsCommand::Verify(_)
         | AccountsCommand::Restore { .. } => {}
     }

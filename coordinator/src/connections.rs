@@ -4,8 +4,8 @@
 use crate::{ScanError, dispatch::PAGE, standing::welcomed};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
-    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Profile, ProfileError, RegisteredAccount,
-    Store, StoreError, Told, catalogue::Catalogue,
+    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Membership, Profile, ProfileError,
+    RegisteredAccount, Store, StoreError, Told, catalogue::Catalogue,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -159,6 +159,7 @@ impl Connections {
                 catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),
                 told: before.as_ref().map_or_else(|| Some(offered.told.clone()), |known| known.told.clone()),
                 no_session_policy: before.as_ref().is_some_and(|known| known.no_session_policy),
+                organisation: before.as_ref().and_then(|known| known.organisation.clone()),
                 added_at: before.as_ref().map_or_else(|| self.clock.now(), |known| known.added_at),
                 grant: Some(keys.seal(&account.id, &account.grant)?),
                 removed_at: None,
@@ -204,6 +205,31 @@ impl Connections {
             if self.registry.put_registered(&account).await? {
                 self.note(id, "update", &changes(Some(&before), &account)).await?;
                 return Ok(account);
+            }
+        }
+        Err(busy(id))
+    }
+
+    /// Keeps what an account's organisation says of it.
+    pub async fn joined(&self, id: &AccountId, membership: &Membership) -> Result<(), ConnectionError> {
+        for _ in 0..TRIES {
+            let mut account = self.known(id).await?;
+            if account.organisation.as_ref() == Some(membership) {
+                return Ok(());
+            }
+            account.organisation = Some(membership.clone());
+            account.version += 1;
+            if self.registry.put_registered(&account).await? {
+                let standing = membership.standing.as_str();
+                let evidence = [
+                    ("by", "operator"),
+                    ("act", "sync-org"),
+                    ("organisation", membership.organisation.as_str()),
+                    ("standing", standing),
+                    ("path", membership.path.as_str()),
+                ];
+                let evidence = evidence.map(|(what, value)| (what.to_owned(), value.to_owned())).into();
+                return Ok(self.store.note_act(id, self.clock.now(), &evidence).await?);
             }
         }
         Err(busy(id))
@@ -399,6 +425,7 @@ fn changes(before: Option<&RegisteredAccount>, after: &RegisteredAccount) -> Vec
         ("customer", before.customer != after.customer),
         ("regions", before.regions != after.regions),
         ("profile", (&before.profile, &before.catalogue) != (&after.profile, &after.catalogue)),
+        ("organisation", before.organisation != after.organisation),
         ("session policy", before.no_session_policy != after.no_session_policy),
     ]
     .into_iter()

@@ -12,6 +12,7 @@
 //! * [`extract`]: a cell, from its operations to its records
 //! * [`probe`]: an account, from its grant to its regions
 //! * [`verify`]: a customer's role, from its trust to its rights
+//! * [`organisation`]: which accounts an organisation has
 //! * [`metrics`]: what Prometheus is told
 //! * [`sink`]: where results go
 //! * [`Worker`]: takes tasks from the queue and does all this
@@ -29,6 +30,7 @@ pub mod limiter;
 pub mod metrics;
 pub mod network;
 pub mod never;
+pub mod organisation;
 pub mod policy;
 pub mod probe;
 pub mod reads;

@@ -39,7 +39,7 @@ pub async fn run(args: &AccountsArgs, asked: &VerifyArgs, terminal: Terminal) ->
         Some(file) => {
             let accounts = of_file(read_file(file, false)?, &asked.ids)?;
             let memory = Memory::open(&args.store).await?;
-            let reads = Arc::new(reads(&profile::named(&asked.profile)?, None, true)?);
+            let reads = Arc::new(reads(&profile::named(&asked.profile)?, true)?);
             let look = Look { reads, wait: asked.wait };
             let tasks = accounts.iter().map(|account| (account.id.clone(), Ok((account.clone(), look.clone()))));
             (memory, tasks.collect(), Arc::new(Registry::new(accounts)) as Arc<dyn Grants>)
@@ -134,8 +134,7 @@ async fn connected(desk: &Connections, grants: &dyn Grants, asked: &VerifyArgs) 
         let reads = match parts.get(&(told.clone(), narrowed)) {
             Some(reads) => Arc::clone(reads),
             None => {
-                let full = profile::named("full")?;
-                let reads = Arc::new(reads(&full, told.as_deref(), narrowed)?);
+                let reads = Arc::new(told_reads(told.as_deref(), narrowed)?);
                 parts.insert((told, narrowed), Arc::clone(&reads));
                 reads
             }
@@ -151,13 +150,18 @@ async fn connected(desk: &Connections, grants: &dyn Grants, asked: &VerifyArgs) 
     Ok(tasks)
 }
 
-/// What an account's owner was told that is read.
-fn reads(profile: &Profile, told: Option<&[String]>, narrowed: bool) -> Result<Reads, Failure> {
-    let mut part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
-    if let Some(told) = told {
-        let told: HashSet<&str> = told.iter().map(String::as_str).collect();
-        part = part.narrowed(|service, operation| operation.is_told(service, &told)).map_err(Failure::failed)?;
-    }
+/// What an account's owner was told that is read: everything, in accounts that were connected before there were
+/// profiles.
+fn told_reads(told: Option<&[String]>, narrowed: bool) -> Result<Reads, Failure> {
+    let Some(told) = told else { return reads(&profile::named("full")?, narrowed) };
+    let told: HashSet<&str> = told.iter().map(String::as_str).collect();
+    let part = Catalogue::built_in().narrowed(|service, operation| operation.is_told(service, &told));
+    Reads::new(part.map_err(Failure::failed)?, narrowed).map_err(Failure::usage)
+}
+
+/// What a profile reads.
+fn reads(profile: &Profile, narrowed: bool) -> Result<Reads, Failure> {
+    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
     Reads::new(part, narrowed).map_err(Failure::usage)
 }
 

@@ -66,3 +66,19 @@ pub fn waiting(text: &str) -> Result<Duration, String> {
         _ => Err("write seconds or minutes such as 60s or 2m, and no more than 10m".to_owned()),
     }
 }
+
+/// A role's path and name, without a leading slash.
+pub fn role_name(text: &str) -> Result<String, String> {
+    let arn = format!("arn:aws:iam::000000000000:role/{text}");
+    fleetscan_proto::parse_role_arn(&arn)
+        .map(|_| text.to_owned())
+        .map_err(|_| "write the name of a role, such as SecurityV0ReadOnly".to_owned())
+}
+
+/// The path of an organisational unit.
+pub fn unit(text: &str) -> Result<String, String> {
+    match text.strip_prefix('/') {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("write the path of a unit from the root, such as /Workloads/Production".to_owned()),
+    }
+}

@@ -4,7 +4,10 @@ use super::{
     pattern::{covers, meet},
     policy::{Actions, RolePolicies},
 };
-use crate::{gate::READ_VERBS, never::NEVER};
+use crate::{
+    gate::{READ_VERBS, REPORTS},
+    never::NEVER,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +110,7 @@ fn kinds(role: &RolePolicies, pattern: &str) -> Vec<(Excess, String)> {
     let hands_out = RIGHTS.iter().any(|rights| meet(service, rights));
     if ["iam:PassRole", "sts:AssumeRole*"].iter().any(|action| meet(pattern, action) && !role.rules_out(action)) {
         found.push((Excess::Escalation, pattern.to_owned()));
-    } else if !reads(name) {
+    } else if !reads(name) && !reports(service, name) {
         // What is on the list of secrets is told of there; a reader of them by any other verb is no writer.
         let only_secrets = !pattern.contains('*') && !secrets.is_empty();
         let kind = if hands_out { Excess::Escalation } else { Excess::Writing };
@@ -118,6 +121,12 @@ fn kinds(role: &RolePolicies, pattern: &str) -> Vec<(Excess, String)> {
         found.push((Excess::Reading, pattern.to_owned()));
     }
     found
+}
+
+/// Whether it is about reports that IAM draws up to be read, which is all that it generates.
+fn reports(service: &str, name: &str) -> bool {
+    REPORTS.iter().any(|(of, _)| service.eq_ignore_ascii_case(of))
+        && name.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("Generate"))
 }
 
 /// Whether every action of that name begins with a reader's verb.
@@ -165,6 +174,7 @@ mod tests {
             (json!("ec2:*"), Excess::Writing),
             (json!("sns:G*"), Excess::Writing),
             (json!("sns:List*"), Excess::Reading),
+            (json!("iam:GenerateServiceLastAccessedDetails"), Excess::Reading),
             (json!("rds:DescribeDBInstances"), Excess::Reading),
         ] {
             let found = allows(actions.clone());

@@ -57,9 +57,9 @@ pub struct VerifierParts {
 /// Looks at customers' roles, one at a time or several.
 pub struct Verifier {
     hub: Arc<Hub>,
-    caller: Caller,
-    accounts: Arc<Accounts>,
-    store: Arc<dyn Store>,
+    pub(crate) caller: Caller,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     session_prefix: String,
 }
