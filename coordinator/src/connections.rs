@@ -1,13 +1,14 @@
 //! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
 //! a copy of it all.
 
-use crate::{ScanError, dispatch::PAGE, standing::welcomed};
+mod word;
+
+use crate::{ScanError, dispatch::PAGE};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
-    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Membership, Profile, ProfileError,
-    RegisteredAccount, Store, StoreError, Told, catalogue::Catalogue,
+    Account, AccountId, AccountRegistry, AccountState, AccountStatus, Clock, Profile, ProfileError, RegisteredAccount,
+    Store, StoreError, Told, catalogue::Catalogue,
 };
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -210,31 +211,6 @@ impl Connections {
         Err(busy(id))
     }
 
-    /// Keeps what an account's organisation says of it.
-    pub async fn joined(&self, id: &AccountId, membership: &Membership) -> Result<(), ConnectionError> {
-        for _ in 0..TRIES {
-            let mut account = self.known(id).await?;
-            if account.organisation.as_ref() == Some(membership) {
-                return Ok(());
-            }
-            account.organisation = Some(membership.clone());
-            account.version += 1;
-            if self.registry.put_registered(&account).await? {
-                let standing = membership.standing.as_str();
-                let evidence = [
-                    ("by", "operator"),
-                    ("act", "sync-org"),
-                    ("organisation", membership.organisation.as_str()),
-                    ("standing", standing),
-                    ("path", membership.path.as_str()),
-                ];
-                let evidence = evidence.map(|(what, value)| (what.to_owned(), value.to_owned())).into();
-                return Ok(self.store.note_act(id, self.clock.now(), &evidence).await?);
-            }
-        }
-        Err(busy(id))
-    }
-
     /// From now on an account is read as its owner was told now. Answers what that adds.
     pub async fn upgrade(&self, id: &AccountId, offered: &Offered) -> Result<Vec<String>, ConnectionError> {
         let before = self.known(id).await?;
@@ -267,22 +243,6 @@ impl Connections {
             _ => AccountState::Active,
         };
         self.set_state(id, state, "resume").await
-    }
-
-    /// Notes what a look at an account's role found. One that let us in stands as after a probe that it answered; one
-    /// that did not is marked by nothing: that takes the evidence of a scan.
-    pub async fn verified(&self, id: &AccountId, let_in_at: Option<Timestamp>, found: &str) -> Result<(), StoreError> {
-        let before = self.store.account_status(id).await?;
-        let left_alone =
-            |status: &AccountStatus| matches!(status.state, AccountState::Paused | AccountState::Disconnected);
-        if let Some(at) = let_in_at
-            && !before.as_ref().is_some_and(left_alone)
-        {
-            self.store.set_account_status(&welcomed(id, before, at, "verify")).await?;
-        }
-        let evidence = [("by", "operator"), ("act", "verify"), ("found", found)];
-        let evidence = evidence.map(|(what, value)| (what.to_owned(), value.to_owned())).into();
-        self.store.note_act(id, self.clock.now(), &evidence).await
     }
 
     /// Disconnects an account: its grant is erased at once, and for good.

@@ -1,6 +1,6 @@
 //! Flags of the fleet's commands.
 
-use super::at_least_one;
+use super::{SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -312,57 +312,6 @@ pub enum AccountsCommand {
         /// What `accounts export --sealed` wrote
         file: PathBuf,
     },
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct VerifyArgs {
-    /// Twelve digits each; default: every connected account
-    pub ids: Vec<String>,
-    /// The accounts of a file, in place of the connected ones
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// What the accounts of a file are to grant; connected ones have a profile of their own
-    #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
-    pub profile: String,
-    /// How long to wait for a role that does not let us in yet: IAM's changes are not known everywhere at once
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::hub::waiting)]
-    pub wait: std::time::Duration,
-    #[command(flatten)]
-    pub hub: super::HubArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct SyncOrgArgs {
-    /// Role that may read the organisation, in its management account or a delegated administrator's: an ARN, or the id
-    /// of a connected account
-    #[arg(long, env = "FLEETSCAN_ORG_ROLE", value_name = "ARN|ID")]
-    pub org_role: String,
-    /// File with that role's ExternalId; default: as the members'
-    #[arg(long, value_name = "FILE")]
-    pub org_external_id_file: Option<PathBuf>,
-    /// Name of the role that the StackSet makes in every account
-    #[arg(long, default_value = fleetscan_worker::policy::ROLE_NAME, value_name = "NAME", value_parser = super::hub::role_name)]
-    pub role_name: String,
-    /// File with the ExternalId of the members' roles; `{account}` in it stands for each account's id
-    #[arg(long, value_name = "FILE")]
-    pub external_id_file: PathBuf,
-    /// Who new accounts belong to
-    #[arg(long)]
-    pub customer: Option<String>,
-    /// Connect only accounts in this unit or below it, such as /Workloads/Production
-    #[arg(long, value_name = "PATH", value_parser = super::hub::unit)]
-    pub ou: Option<String>,
-    /// What the members' owners were told of: a profile's name, or a file of your own
-    #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
-    pub profile: String,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub hub: super::HubArgs,
 }
 
 /// Where CloudTrail's events are asked for.

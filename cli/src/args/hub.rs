@@ -1,7 +1,7 @@
 //! Flags of every command that calls AWS: who fleetscan is there, and how it gets there.
 
 use clap::Args as ClapArgs;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 /// Heading of these flags in help.
 const HEADING: &str = "AWS";
@@ -52,33 +52,5 @@ fn prefix(text: &str) -> Result<String, String> {
     match (2..=32).contains(&text.len()) && text.chars().all(fits) {
         true => Ok(text.to_owned()),
         false => Err("write 2 to 32 letters, digits and _+=,.@-".to_owned()),
-    }
-}
-
-/// `60s`, `2m`, or seconds alone; at most ten minutes.
-pub fn waiting(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60),
-        None => (text.strip_suffix('s').unwrap_or(text), 1),
-    };
-    match number.parse::<u64>() {
-        Ok(number) if number <= 600 && number * unit <= 600 => Ok(Duration::from_secs(number * unit)),
-        _ => Err("write seconds or minutes such as 60s or 2m, and no more than 10m".to_owned()),
-    }
-}
-
-/// A role's path and name, without a leading slash.
-pub fn role_name(text: &str) -> Result<String, String> {
-    let arn = format!("arn:aws:iam::000000000000:role/{text}");
-    fleetscan_proto::parse_role_arn(&arn)
-        .map(|_| text.to_owned())
-        .map_err(|_| "write the name of a role, such as SecurityV0ReadOnly".to_owned())
-}
-
-/// The path of an organisational unit.
-pub fn unit(text: &str) -> Result<String, String> {
-    match text.strip_prefix('/') {
-        Some(_) => Ok(text.to_owned()),
-        None => Err("write the path of a unit from the root, such as /Workloads/Production".to_owned()),
     }
 }

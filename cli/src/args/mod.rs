@@ -2,9 +2,11 @@
 
 mod fleet;
 mod hub;
+mod roles;
 
 pub use fleet::*;
 pub use hub::HubArgs;
+pub use roles::{SyncOrgArgs, VerifyArgs};
 
 use crate::logging::LogFormat;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
