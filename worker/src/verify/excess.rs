@@ -133,7 +133,7 @@ fn reports(service: &str, name: &str) -> bool {
 fn reads(name: &str) -> bool {
     let certain = name.split(['*', '?']).next().unwrap_or_default();
     let begins = |verb: &&str| certain.get(..verb.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(verb));
-    READ_VERBS.iter().any(|verb| begins(verb)) || OTHER_READ_VERBS.iter().any(|verb| begins(verb))
+    READ_VERBS.iter().chain(OTHER_READ_VERBS).any(begins)
 }
 
 #[cfg(test)]
