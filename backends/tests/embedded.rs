@@ -154,6 +154,7 @@ mod registry {
             catalogue: "catalogue".into(),
             told: None,
             no_session_policy: false,
+            organisation: None,
             added_at: at(1),
             grant: Some(SealedGrant { key: "k-1".into(), sealed: format!("sealed-of-{n}-").repeat(9) }),
             removed_at: None,

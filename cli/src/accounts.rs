@@ -4,6 +4,8 @@
 mod binding;
 mod listing;
 mod offer;
+mod sync_org;
+mod verify;
 
 use crate::{
     args::{AccountsArgs, AccountsCommand, StateArg},
@@ -67,6 +69,8 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             return connect(&args, accounts, profile).await;
         }
         AccountsCommand::Restore { file } => return restore(&args, file).await,
+        AccountsCommand::SyncOrg(asked) => return sync_org::run(&args, asked, terminal).await,
+        AccountsCommand::Verify(asked) => return verify::run(&args, asked, terminal).await,
         _ => {}
     }
     let desk = desk(&Memory::open(&args.store).await?);
@@ -181,6 +185,8 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
         | AccountsCommand::AuditQuery { .. }
         | AccountsCommand::Add { .. }
         | AccountsCommand::Import { .. }
+        | AccountsCommand::SyncOrg(_)
+        | AccountsCommand::Verify(_)
         | AccountsCommand::Restore { .. } => {}
     }
     stdout.flush()?;

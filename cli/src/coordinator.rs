@@ -4,6 +4,7 @@ use crate::{
     args::CoordinatorArgs,
     backing::{self, Memory},
     failure::{COMPLETE, Failure},
+    hub,
     listen::{self, Page},
     machine::HubIdentity,
     out::Out,
@@ -18,7 +19,7 @@ use fleetscan_coordinator::{
     live::Live,
 };
 use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
-use fleetscan_worker::{Hub, HubOptions, WorkerConfig};
+use fleetscan_worker::WorkerConfig;
 use std::{sync::Arc, time::Duration};
 
 pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
@@ -26,7 +27,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     let name = backing::own_name(args.name.as_deref());
     let memory = Memory::of_fleet(&args.store).await?;
     let queue = backing::queue(&args.broker, &name).await?;
-    let hub = Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?;
+    let hub = hub::connect(&args.hub).await?;
     let schedule = match args.every_hours {
         0 => None,
         hours => Some(ScheduleOptions {
@@ -45,7 +46,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         keep_scans: args.keep,
         ..ScanOptions::default()
     };
-    let s3 = args.out.s3.options();
+    let s3 = args.out.s3.options(crate::hub::network(&args.hub)?);
     let canaries = canaries(&args)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));

@@ -10,7 +10,6 @@ use crate::{
 use fleetscan_backends::embedded::{DataLock, EmbeddedStore};
 use fleetscan_coordinator::fleet;
 use fleetscan_proto::TaskQueue as _;
-use fleetscan_worker::{Hub, HubOptions};
 use jiff::Timestamp;
 use serde_json::json;
 use std::{io::Write as _, path::Path};
@@ -25,8 +24,10 @@ struct Finding {
 }
 
 pub async fn run(args: DoctorArgs) -> Result<u8, Failure> {
-    let mut findings =
-        vec![Finding { name: "hub", found: hub().await }, Finding { name: "results", found: results(&args.out).await }];
+    let mut findings = vec![
+        Finding { name: "hub", found: hub(&args).await },
+        Finding { name: "results", found: results(&args.out).await },
+    ];
     match &args.store.store {
         None => findings.push(Finding { name: "data", found: data(&args.store.data) }),
         Some(_) => {
@@ -112,10 +113,11 @@ async fn queue(args: &BrokerArgs) -> Result<String, Failure> {
     ))
 }
 
-async fn hub() -> Result<String, String> {
-    let hub = Hub::connect(HubOptions::default()).await.map_err(|error| error.to_string())?;
+async fn hub(args: &DoctorArgs) -> Result<String, String> {
+    let hub = crate::hub::connect(&args.hub).await.map_err(said)?;
     let identity = hub.identity().await.map_err(|error| error.to_string())?;
-    Ok(format!("{} at {}", identity.arn, hub.endpoint()))
+    let fips = if hub.http().keeps_to_fips() { ", FIPS endpoints alone" } else { "" };
+    Ok(format!("{} at {}{fips}", identity.arn, hub.endpoint()))
 }
 
 async fn results(args: &OutArgs) -> Result<String, String> {

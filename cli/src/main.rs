@@ -16,6 +16,7 @@ mod display;
 mod doctor;
 mod failure;
 mod heap;
+mod hub;
 mod listen;
 mod logging;
 mod machine;

@@ -1,7 +1,7 @@
-use crate::{args::OutArgs, failure::Failure};
+use crate::{args::OutArgs, failure::Failure, hub::network_of_environment};
 use fleetscan_coordinator::read_manifest;
 use fleetscan_proto::{Manifest, ResultPaths, ScanId, Sink, SinkError};
-use fleetscan_worker::sink::SinkOptions;
+use fleetscan_worker::{Network, sink::SinkOptions};
 use std::sync::Arc;
 
 /// The root of results, as it was named and as it is opened.
@@ -14,7 +14,12 @@ pub struct Out {
 impl Out {
     /// Opens a place to write to; a folder that is not there is made.
     pub fn open(args: &OutArgs) -> Result<Self, Failure> {
-        Self::opened(args, fleetscan_worker::sink::open)
+        Self::opened(args, network_of_environment()?, fleetscan_worker::sink::open)
+    }
+
+    /// The same, for a command that has flags for the way to AWS.
+    pub fn open_through(args: &OutArgs, network: Network) -> Result<Self, Failure> {
+        Self::opened(args, network, fleetscan_worker::sink::open)
     }
 
     /// Opens results to read them; nothing is made.
@@ -26,11 +31,12 @@ impl Out {
                 "there are no results in {path}: name their place with --out, or run `fleetscan demo` or `fleetscan scan`"
             )));
         }
-        Self::opened(args, fleetscan_worker::sink::open_to_read)
+        Self::opened(args, network_of_environment()?, fleetscan_worker::sink::open_to_read)
     }
 
     fn opened(
         args: &OutArgs,
+        network: Network,
         open: impl Fn(&str, &SinkOptions) -> Result<Arc<dyn Sink>, SinkError>,
     ) -> Result<Self, Failure> {
         let text = args.out.as_str();
@@ -41,7 +47,7 @@ impl Out {
                 std::path::absolute(text).map_err(|e| Failure::usage(format!("{text}: {e}")))?.display().to_string()
             }
         };
-        let sink = open(&url, &args.s3.options()).map_err(Failure::usage)?;
+        let sink = open(&url, &args.s3.options(network)).map_err(Failure::usage)?;
         // One name for one place, whether it was given as a path or as a URL.
         let name = sink.locate("").trim_end_matches('/').to_owned();
         Ok(Self { name, sink })

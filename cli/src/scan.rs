@@ -4,6 +4,7 @@ use crate::{
     args::ScanArgs,
     display,
     failure::{FAILED, Failure},
+    hub,
     machine::{Ended, Machine},
     numbers::many,
     out::Out,
@@ -13,7 +14,7 @@ use crate::{
 };
 use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest, distance};
 use fleetscan_proto::{DEFAULT_PROFILE, KNOWN_REGIONS, Profile, catalogue::Catalogue, is_region_shaped};
-use fleetscan_worker::{Hub, HubOptions, WorkerConfig, policy};
+use fleetscan_worker::{WorkerConfig, policy};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
@@ -23,9 +24,9 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     for warning in &file.warnings {
         display::note(&format!("warning: {warning}"));
     }
-    let out = Out::open(&args.out)?;
+    let out = Out::open_through(&args.out, crate::hub::network(&args.hub)?)?;
     out.check_writable().await?;
-    let hub = Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?;
+    let hub = hub::connect(&args.hub).await?;
     let stop = signals::stop_in_order()?;
     let identity = tokio::select! {
         identity = hub.identity() => identity.map_err(Failure::failed)?,
@@ -47,7 +48,10 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
         ..ScanOptions::default()
     };
     let part = Arc::new(part);
-    let worker = worker_config(args.concurrency, args.share, &narrowed(&part, &args.services)?)?;
+    let worker = WorkerConfig {
+        session_prefix: args.hub.session_prefix.clone(),
+        ..worker_config(args.concurrency, args.share, &narrowed(&part, &args.services)?)?
+    };
     let machine = Machine { hub: Arc::new(hub), out, data: args.data.clone(), catalogue: part, worker, terminal };
     let ended = machine.scan(file.accounts, request, options, &stop).await?;
     tell(ended, args.json, terminal, &resume_command(&args))

@@ -4,13 +4,14 @@ use crate::{
     args::WorkerArgs,
     backing::{self, Memory},
     failure::{COMPLETE, Failure},
+    hub,
     listen::{self, Page},
     profile, scan, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
 use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
-use fleetscan_worker::{Hub, HubOptions, Worker, WorkerConfig, WorkerParts, sink::Sinks};
+use fleetscan_worker::{Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{sync::Arc, time::Duration};
 
 pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
@@ -19,7 +20,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let keys = backing::keys(&args.key)?;
     let memory = Memory::of_fleet(&args.store).await?;
     check_keys(memory.registry.as_ref(), &keys).await?;
-    let hub = Arc::new(Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?);
+    let hub = Arc::new(hub::connect(&args.hub).await?);
     let identity = tokio::select! {
         identity = hub.identity() => identity.map_err(Failure::failed)?,
         () = stop.cancelled() => return Ok(COMPLETE),
@@ -33,6 +34,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         drain: Duration::from_secs(args.drain_seconds),
         #[cfg(debug_assertions)]
         dies_of: args.dies_of,
+        session_prefix: args.hub.session_prefix.clone(),
         ..scan::worker_config(args.concurrency, args.share, &part)?
     };
     let worker = Worker::new(
@@ -40,7 +42,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         WorkerParts {
             queue,
             store: memory.store.clone(),
-            sinks: Arc::new(Sinks::by_scan(memory.store, args.s3.options())),
+            sinks: Arc::new(Sinks::by_scan(memory.store, args.s3.options(crate::hub::network(&args.hub)?))),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
             catalogue: Arc::new(Catalogue::built_in().clone()),
             hub,

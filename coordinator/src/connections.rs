@@ -1,6 +1,8 @@
 //! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
 //! a copy of it all.
 
+mod word;
+
 use crate::{ScanError, dispatch::PAGE};
 use fleetscan_backends::{KeyError, Keyring};
 use fleetscan_proto::{
@@ -158,6 +160,7 @@ impl Connections {
                 catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),
                 told: before.as_ref().map_or_else(|| Some(offered.told.clone()), |known| known.told.clone()),
                 no_session_policy: before.as_ref().is_some_and(|known| known.no_session_policy),
+                organisation: before.as_ref().and_then(|known| known.organisation.clone()),
                 added_at: before.as_ref().map_or_else(|| self.clock.now(), |known| known.added_at),
                 grant: Some(keys.seal(&account.id, &account.grant)?),
                 removed_at: None,
@@ -382,6 +385,7 @@ fn changes(before: Option<&RegisteredAccount>, after: &RegisteredAccount) -> Vec
         ("customer", before.customer != after.customer),
         ("regions", before.regions != after.regions),
         ("profile", (&before.profile, &before.catalogue) != (&after.profile, &after.catalogue)),
+        ("organisation", before.organisation != after.organisation),
         ("session policy", before.no_session_policy != after.no_session_policy),
     ]
     .into_iter()

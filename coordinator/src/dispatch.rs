@@ -2,10 +2,8 @@
 
 use crate::{ScanError, error::insist, plan, scan::Run};
 use fleetscan_proto::{
-    AccountId, AccountState, AccountStatus, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount,
-    ScanAccountState, Task, TaskKind,
+    AccountId, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount, ScanAccountState, Task, TaskKind,
 };
-use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 /// Rows asked of the store at once.
@@ -89,7 +87,7 @@ impl Run<'_> {
     /// The account let us in: note that, store its cells, publish them.
     async fn admit(&mut self, account: &AccountId, probe: &Probe) -> Result<(), ScanError> {
         let before = insist!(self.options, self.parts.store.account_status(account))?;
-        let status = welcomed(account, before, probe);
+        let status = crate::standing::welcomed(account, before, probe.at, "probe");
         insist!(self.options, self.parts.store.set_account_status(&status))?;
         // A denial that is still open is older than this answer, and would keep the cells waiting.
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
@@ -143,28 +141,4 @@ impl Run<'_> {
 /// AssumeRole was denied, in distinction from all else that may go wrong with a probe.
 fn was_denied(failure: &ProbeFailure) -> bool {
     failure.outcome == Outcome::Unconfirmed && failure.code.as_ref().is_some_and(|c| c.starts_with("AccessDenied"))
-}
-
-/// The status of an account that let us in. A degraded one stays so until the scan's end shows that nothing is denied.
-fn welcomed(account: &AccountId, before: Option<AccountStatus>, probe: &Probe) -> AccountStatus {
-    match before {
-        Some(mut status) if matches!(status.state, AccountState::Active | AccountState::Degraded) => {
-            status.last_success = status.last_success.max(Some(probe.at));
-            status
-        }
-        before => {
-            let mut evidence = BTreeMap::from([("doing".to_owned(), "probe".to_owned())]);
-            if before.is_some_and(|status| status.state == AccountState::Revoked) {
-                evidence.insert("reinstated".to_owned(), "AssumeRole worked again".to_owned());
-            }
-            AccountStatus {
-                account: account.clone(),
-                state: AccountState::Active,
-                since: probe.at,
-                last_success: Some(probe.at),
-                denied: Vec::new(),
-                evidence,
-            }
-        }
-    }
 }

@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod history;
 mod ledger_file;
 pub mod live;
+mod membership;
 mod options;
 mod parts;
 pub mod plan;
@@ -40,6 +41,7 @@ pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, List
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger, read_manifest};
+pub use membership::{Difference, difference};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};
 pub use progress::{Phase, Progress};

@@ -1,6 +1,6 @@
 //! What a scan's ledger says of an account's standing: active, or degraded with the actions that it denies.
 
-use fleetscan_proto::{AccountState, AccountStatus, Denial, DeniedBy, LedgerLine};
+use fleetscan_proto::{AccountId, AccountState, AccountStatus, Denial, DeniedBy, LedgerLine};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,35 @@ pub(crate) fn after_scan(
     let since = if state == status.state { status.since } else { now };
     let evidence = BTreeMap::from([("denied_actions".to_owned(), lacks.len().to_string())]);
     Some(AccountStatus { state, since, denied: lacks, evidence, ..status.clone() })
+}
+
+/// The status of an account that let us in. A degraded one stays so until the scan's end shows that nothing is denied.
+pub(crate) fn welcomed(
+    account: &AccountId,
+    before: Option<AccountStatus>,
+    at: Timestamp,
+    doing: &str,
+) -> AccountStatus {
+    match before {
+        Some(mut status) if matches!(status.state, AccountState::Active | AccountState::Degraded) => {
+            status.last_success = status.last_success.max(Some(at));
+            status
+        }
+        before => {
+            let mut evidence = BTreeMap::from([("doing".to_owned(), doing.to_owned())]);
+            if before.is_some_and(|status| status.state == AccountState::Revoked) {
+                evidence.insert("reinstated".to_owned(), "AssumeRole worked again".to_owned());
+            }
+            AccountStatus {
+                account: account.clone(),
+                state: AccountState::Active,
+                since: at,
+                last_success: Some(at),
+                denied: Vec::new(),
+                evidence,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

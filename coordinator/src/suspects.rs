@@ -7,7 +7,7 @@ use crate::{
     revocation::{self, Denied, Known, Tally, Verdict},
     scan::Run,
 };
-use fleetscan_proto::{AccountId, AccountState, AccountStatus, AssumeDenial, Outcome, ProbeFailure};
+use fleetscan_proto::{AccountId, AccountState, AccountStatus, AssumeDenial, MemberStanding, Outcome, ProbeFailure};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -231,7 +231,11 @@ impl Run<'_> {
         let reason = "the role no longer lets us in";
         let known = Known::of(suspect.status.as_ref());
         if known == Known::Worked {
-            let status = revoked(suspect, now);
+            let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
+            let mut status = revoked(suspect, now);
+            if let Some(standing) = away {
+                status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
+            }
             insist!(self.options, self.parts.store.set_account_status(&status))?;
             self.suspects.revocations += 1;
             let code = &suspect.denial.code;
@@ -307,6 +311,18 @@ impl Run<'_> {
 
 fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// What the organisation knew of an account that lets us in no more.
+fn said_by_organisation(standing: MemberStanding) -> &'static str {
+    match standing {
+        MemberStanding::Active => "active in the organisation",
+        MemberStanding::Pending => "not active yet in the organisation",
+        MemberStanding::Suspended => "suspended in the organisation",
+        MemberStanding::Closing => "about to be closed in the organisation",
+        MemberStanding::Closed => "closed in the organisation",
+        MemberStanding::Left => "no longer in the organisation",
+    }
 }
 
 /// The status of an account that took its role away, with the evidence for it.

@@ -14,6 +14,7 @@ mod fleet;
 mod grant;
 mod ids;
 mod ledger;
+mod organisation;
 mod outcome;
 mod profile;
 mod queue;
@@ -32,6 +33,7 @@ pub use grant::{
 };
 pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
 pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, Thinned, WorkTotals};
+pub use organisation::{Member, MemberStanding, Membership, Organisation};
 pub use outcome::{Denial, DeniedBy, Outcome};
 pub use profile::{DEFAULT_PROFILE, MAX_PROFILE_FILE, Profile, ProfileError};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};

@@ -1,4 +1,4 @@
-use crate::{AccountId, StoreError};
+use crate::{AccountId, Membership, StoreError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct RegisteredAccount {
     /// The organisation forbids session policies: sessions are not narrowed.
     #[serde(default)]
     pub no_session_policy: bool,
+    /// What its organisation said of it; `None`: it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<Membership>,
     /// When it was connected.
     pub added_at: Timestamp,
     /// `None`: disconnected, and the grant erased for good.

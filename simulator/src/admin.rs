@@ -5,12 +5,13 @@
 //! | `GET /_simulator/counters` | [`crate::Counters`] |
 //! | `POST /_simulator/reset-counters` | `{}` |
 //! | `GET /_simulator/accounts` | the accounts file |
-//! | `GET /_simulator/hub` | `{"access_key_id", "secret_access_key"}` |
+//! | `GET /_simulator/hub` | `{"access_key_id", "secret_access_key", "role_arn", "external_id"}`; the last two of a role that the hub may assume |
 //! | `GET /_simulator/expectations?account=` | a list of [`crate::ExpectedCell`]s |
 //! | `GET /_simulator/meant?account=&region=&service=&operation=` | a list of [`crate::Meant`]s |
 //! | `POST /_simulator/control` | `{}`; the body is a [`crate::Command`] |
 
 use crate::engine::Engine;
+use crate::world::{HUB_EXTERNAL_ID, HUB_ROLE_ARN};
 use crate::{Command, Control, Expectations, engine::Reply, request::Incoming, simulator::accounts_toml};
 use fleetscan_proto::{AccountId, Cell};
 use serde::Serialize;
@@ -35,7 +36,12 @@ pub(crate) fn answer(engine: &Arc<Engine>, request: &Incoming) -> Reply {
         ("GET", "accounts") => text(200, "application/toml", accounts_toml(engine)),
         ("GET", "hub") => {
             let (access_key, secret) = engine.hub_credentials();
-            body(200, &json!({"access_key_id": access_key, "secret_access_key": secret}))
+            body(
+                200,
+                &json!({
+                    "access_key_id": access_key, "secret_access_key": secret, "role_arn": HUB_ROLE_ARN, "external_id": HUB_EXTERNAL_ID,
+                }),
+            )
         }
         ("GET", "expectations") => match account() {
             Some(account) => body(200, &expectations.cells(&account).collect::<Vec<_>>()),

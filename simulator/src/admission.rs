@@ -12,7 +12,7 @@ use crate::{
     route::Target,
     session::Session,
     signature::{Authorization, amz_date},
-    world::AccountIndex,
+    world::{AccountIndex, HUB_INDEX},
 };
 use fleetscan_proto::catalogue::{Scope, Service};
 
@@ -28,7 +28,10 @@ impl Engine {
         let (caller, secret) = match request.header("x-amz-security-token") {
             Some(token) => {
                 let (session, secret) = self.mint.read(authorization.access_key, token).ok_or_else(unknown)?;
-                (Caller::Session(session), secret)
+                match session.account {
+                    HUB_INDEX => (Caller::HubRole(session), secret),
+                    _ => (Caller::Session(session), secret),
+                }
             }
             None => {
                 let (access_key, secret) = self.hub_credentials();
@@ -39,14 +42,18 @@ impl Engine {
             }
         };
         self.check_date(request, authorization, now_ms)?;
-        if !authorization.signs("x-amz-security-token") && matches!(caller, Caller::Session(_)) {
+        if !authorization.signs("x-amz-security-token") && !matches!(caller, Caller::Hub) {
             return Err(Problem::new(Kind::BadSignature, "'X-Amz-Security-Token' must be a signed header."));
         }
         if self.config.verify_signatures && !self.verifier.agrees(request, authorization, &secret) {
             let text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.";
             return Err(Problem::new(Kind::BadSignature, text));
         }
-        if matches!(caller, Caller::Hub) && self.live.hub() == HubBreakage::Expired {
+        let is_over = match &caller {
+            Caller::HubRole(session) => now_ms >= session.expires || session.issued <= self.live.expired_until(),
+            _ => false,
+        };
+        if is_over || (caller.is_hub() && self.live.hub() == HubBreakage::Expired) {
             return Err(Problem::new(Kind::Expired, "The security token included in the request is expired"));
         }
         Ok(caller)

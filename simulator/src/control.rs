@@ -91,6 +91,36 @@ pub enum Command {
         /// Whether STS is active.
         on: bool,
     },
+    /// [`Control::ignore_external_id`]
+    IgnoreExternalId {
+        /// Account id.
+        account: String,
+        /// Whether the trust asks for none.
+        on: bool,
+    },
+    /// [`Control::settle_role`]
+    SettleRole {
+        /// Account id.
+        account: String,
+        /// From now.
+        seconds: u32,
+    },
+    /// [`Control::attach_policy`]
+    AttachPolicy {
+        /// Account id.
+        account: String,
+        /// The policy's name.
+        name: String,
+        /// Its document.
+        document: serde_json::Value,
+    },
+    /// [`Control::bound_role`]
+    BoundRole {
+        /// Account id.
+        account: String,
+        /// The boundary's document; none: no boundary.
+        document: Option<serde_json::Value>,
+    },
     /// [`Control::break_hub`]
     BreakHub {
         /// How; `none` mends it.
@@ -192,6 +222,32 @@ impl Control {
         self.engine.live.change(account, |changes| changes.sts_off = !on);
         Ok(())
     }
+    /// The role's trust asks for an ExternalId no more, or does again.
+    pub fn ignore_external_id(&self, account: &str, on: bool) -> Result<(), NotSimulated> {
+        let account = self.account(account)?;
+        self.engine.live.change(account, |changes| changes.open_trust = on);
+        Ok(())
+    }
+    /// AssumeRole is denied for so many seconds, as it is while a new role is not known everywhere yet.
+    pub fn settle_role(&self, account: &str, seconds: u32) -> Result<(), NotSimulated> {
+        let account = self.account(account)?;
+        self.engine.live.change(account, |changes| changes.settles_at = now_ms() + i64::from(seconds) * 1_000);
+        Ok(())
+    }
+    /// Attaches a policy to the role, as IAM's readers see it; what the role may do stays as it is.
+    pub fn attach_policy(&self, account: &str, name: &str, document: &serde_json::Value) -> Result<(), NotSimulated> {
+        let account = self.account(account)?;
+        self.engine.live.change(account, |changes| {
+            changes.attached.insert(name.to_owned(), document.to_string());
+        });
+        Ok(())
+    }
+    /// Gives the role a permissions boundary, as IAM's readers see it.
+    pub fn bound_role(&self, account: &str, document: Option<&serde_json::Value>) -> Result<(), NotSimulated> {
+        let account = self.account(account)?;
+        self.engine.live.change(account, |changes| changes.boundary = document.map(ToString::to_string));
+        Ok(())
+    }
     /// Breaks the hub's own side, or mends it.
     pub fn break_hub(&self, how: HubBreakage) {
         self.engine.live.set_hub(how);
@@ -225,6 +281,10 @@ impl Control {
             Command::Scp { account, service, deny } => self.scp(account, service, *deny),
             Command::SwitchRegion { account, region, on } => self.switch_region(account, region, *on),
             Command::SwitchSts { account, on } => self.switch_sts(account, *on),
+            Command::IgnoreExternalId { account, on } => self.ignore_external_id(account, *on),
+            Command::SettleRole { account, seconds } => self.settle_role(account, *seconds),
+            Command::AttachPolicy { account, name, document } => self.attach_policy(account, name, document),
+            Command::BoundRole { account, document } => self.bound_role(account, document.as_ref()),
             Command::BreakHub { how } => {
                 self.break_hub(*how);
                 Ok(())

@@ -9,6 +9,7 @@ use crate::{
     dice::Dice,
     fixture::ServiceFixture,
     live::Live,
+    own_role,
     policy::{self, DeniedBy, SessionPolicies},
     problem::{Kind, Problem, Words},
     region::RegionId,
@@ -23,7 +24,7 @@ use crate::{
     xml::XmlWriter,
 };
 use bytes::Bytes;
-use fleetscan_proto::catalogue::{Scope, Service};
+use fleetscan_proto::catalogue::{Operation, Scope, Service};
 use serde_json::Value;
 use std::{
     sync::{
@@ -37,7 +38,15 @@ use std::{
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     Hub,
+    /// The hub under its role.
+    HubRole(Session),
     Session(Session),
+}
+
+impl Caller {
+    pub(crate) fn is_hub(&self) -> bool {
+        matches!(self, Caller::Hub | Caller::HubRole(_))
+    }
 }
 
 /// An answer on its way out.
@@ -183,7 +192,7 @@ impl Engine {
             let region = RegionId::parse(authorization.region).filter(|r| *r != RegionId::GLOBAL);
             let region = region.ok_or_else(|| out_of_scope("a valid region"))?;
             self.check_session(&caller, region, now_ms, "sts:GetCallerIdentity")?;
-            if matches!(caller, Caller::Hub) && !self.buckets.take_sts(region) {
+            if caller.is_hub() && !self.buckets.take_sts(region) {
                 return Err(Problem::new(Kind::Throttled, "Rate exceeded"));
             }
             let params = params.map_err(|text| Problem::new(Kind::Invalid, text))?;
@@ -222,6 +231,9 @@ impl Engine {
             self.check_session(&caller, region, now_ms, &action_of(&target))?;
             self.check_permission(session, &caller, &target, region)?;
             let params = target.params(request).map_err(|text| Problem::new(Kind::Invalid, text))?;
+            if let Some(answer) = own_role::answer(self, session.account, &target, &params) {
+                return answer.map(|value| (CallResult::Ok, self.written(&target, &value)));
+            }
             self.page(session.account, region, &target, &params).map(|page| (CallResult::Ok, page))
         });
         Verdict { slot, account, result, words }
@@ -240,15 +252,25 @@ impl Engine {
             return Err(Problem::new(Kind::NotFound, "The resource you requested does not exist."));
         };
         let fixture = &self.fixtures[target.index];
-        let wire = &fixture.operations[operation.index].wire;
-        let write = |value: &Value| match (&self.writers[target.index], &wire.raw) {
-            (_, Some(member)) => value.get(member).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec(),
-            (Some(writer), None) => writer.document(&operation.name, wire, value),
-            (None, None) => value.to_string().into_bytes(),
-        };
+        let write = |value: &Value| self.document(target.index, operation, value);
         let json = self.writers[target.index].is_none();
         let not_found = self.words[target.index].code(Kind::NotFound);
         Asked { operation, fixture, write: &write, json, region: region.name(), not_found }.page(stock, params)
+    }
+
+    /// A whole answer.
+    fn written(&self, target: &Target, value: &Value) -> Page {
+        let bytes = target.operation().map(|operation| self.document(target.index, operation, value));
+        Page { bytes: bytes.unwrap_or_default().into(), headers: Vec::new() }
+    }
+
+    fn document(&self, service: usize, operation: &Operation, value: &Value) -> Vec<u8> {
+        let wire = &self.fixtures[service].operations[operation.index].wire;
+        match (&self.writers[service], &wire.raw) {
+            (_, Some(member)) => value.get(member).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec(),
+            (Some(writer), None) => writer.document(&operation.name, wire, value),
+            (None, None) => value.to_string().into_bytes(),
+        }
     }
 
     /// The stock of a cell; the slot that is handed back is filled.

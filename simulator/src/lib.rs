@@ -22,6 +22,7 @@ mod expression;
 mod fixture;
 mod lists;
 mod live;
+mod own_role;
 mod persona;
 mod policy;
 mod problem;

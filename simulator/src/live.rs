@@ -2,7 +2,7 @@
 
 use crate::{region::RegionId, world::AccountIndex};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering::Relaxed},
@@ -27,16 +27,22 @@ pub enum HubBreakage {
     Scp,
     /// Every AssumeRole is denied with the same words as for a deleted role; GetCallerIdentity works.
     Mistrusted,
+    /// Customers trust the hub's role alone: what the hub asks of them without it is denied.
+    RoleOnly,
+    /// The hub's role cannot be assumed.
+    RoleLost,
 }
 
 impl HubBreakage {
-    const ALL: [HubBreakage; 6] = [
+    const ALL: [HubBreakage; 8] = [
         HubBreakage::None,
         HubBreakage::Expired,
         HubBreakage::Invalid,
         HubBreakage::PolicyLost,
         HubBreakage::Scp,
         HubBreakage::Mistrusted,
+        HubBreakage::RoleOnly,
+        HubBreakage::RoleLost,
     ];
 }
 
@@ -52,6 +58,14 @@ pub(crate) struct Changes {
     pub(crate) regions_off: u64,
     /// STS is switched off for the account.
     pub(crate) sts_off: bool,
+    /// The role's trust asks for no ExternalId.
+    pub(crate) open_trust: bool,
+    /// AssumeRole is denied until then, in milliseconds since 1970: IAM's changes take a while to be known everywhere.
+    pub(crate) settles_at: i64,
+    /// Policies that are attached to the role beside its own, by name: documents.
+    pub(crate) attached: BTreeMap<String, String>,
+    /// The document of its permissions boundary.
+    pub(crate) boundary: Option<String>,
 }
 
 #[derive(Debug, Default)]

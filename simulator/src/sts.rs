@@ -9,7 +9,7 @@ use crate::{
     problem::{Kind, Problem},
     request::Params,
     session::Session,
-    world::{AccountIndex, HUB_ACCOUNT, HUB_ARN, ROLE},
+    world::{AccountIndex, HUB_ACCOUNT, HUB_ARN, HUB_EXTERNAL_ID, HUB_INDEX, HUB_ROLE_ARN, ROLE},
     xml::escape,
 };
 use jiff::Timestamp;
@@ -41,11 +41,19 @@ pub(crate) fn assume_role(engine: &Engine, caller: &Caller, params: &Params, now
         }
         HubBreakage::Scp => return Err(denied(" with an explicit deny in a service control policy")),
         HubBreakage::Mistrusted => return Err(denied("")),
-        HubBreakage::None | HubBreakage::Expired | HubBreakage::Invalid => {}
+        HubBreakage::RoleLost if wanted.role_arn == HUB_ROLE_ARN => return Err(denied("")),
+        HubBreakage::RoleOnly if matches!(caller, Caller::Hub) && wanted.role_arn != HUB_ROLE_ARN => {
+            return Err(denied(""));
+        }
+        _ => {}
+    }
+    if wanted.role_arn == HUB_ROLE_ARN && matches!(caller, Caller::Hub) {
+        return hub_role(engine, &wanted, now_ms).ok_or_else(|| denied(""));
     }
     let account = target(engine, params).filter(|account| wanted.role_arn == engine.world.role_arn(*account));
-    let Some(account) = account.filter(|_| matches!(caller, Caller::Hub)) else { return Err(denied("")) };
-    if engine.live.changes(account).is_some_and(|changes| changes.sts_off) {
+    let Some(account) = account.filter(|_| caller.is_hub()) else { return Err(denied("")) };
+    let changes = engine.live.changes(account).unwrap_or_default();
+    if changes.sts_off {
         let text = format!(
             "STS is not activated in this region for account:{}. Your account administrator can activate STS in this region using the IAM Console.",
             engine.world.id(account)
@@ -53,7 +61,8 @@ pub(crate) fn assume_role(engine: &Engine, caller: &Caller, params: &Params, now
         return Err(Problem::coded(Kind::Denied, "RegionDisabledException", text));
     }
     let expected = engine.world.external_id(account, engine.live.rotation(account));
-    if engine.live.is_deleted(account) || wanted.external_id.as_deref() != Some(expected.as_str()) {
+    let fits = changes.open_trust || wanted.external_id.as_deref() == Some(expected.as_str());
+    if engine.live.is_deleted(account) || !fits || now_ms < changes.settles_at {
         return Err(denied(""));
     }
     if wanted.seconds > MAX_SESSION {
@@ -75,10 +84,30 @@ pub(crate) fn assume_role(engine: &Engine, caller: &Caller, params: &Params, now
     Ok(issued(engine, &session))
 }
 
+/// The hub's own role, for who knows its ExternalId.
+fn hub_role(engine: &Engine, wanted: &Wanted, now_ms: i64) -> Option<String> {
+    if wanted.external_id.as_deref() != Some(HUB_EXTERNAL_ID) || wanted.seconds > MAX_SESSION {
+        return None;
+    }
+    let session = Session {
+        account: HUB_INDEX,
+        generation: 0,
+        issued: now_ms,
+        expires: now_ms + wanted.seconds * 1_000,
+        policy: 0,
+        name: wanted.session_name.clone(),
+    };
+    Some(issued(engine, &session))
+}
+
 fn issued(engine: &Engine, session: &Session) -> String {
     let credentials = engine.mint.issue(session);
     let expiration = Timestamp::from_millisecond(session.expires).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ");
-    let arn = Caller::Session(session.clone()).arn(engine);
+    let caller = match session.account {
+        HUB_INDEX => Caller::HubRole(session.clone()),
+        _ => Caller::Session(session.clone()),
+    };
+    let arn = caller.arn(engine);
     let id = role_id(engine, session.account);
     let (access_key, secret, token) = (credentials.access_key, credentials.secret, credentials.token);
     format!(
@@ -93,6 +122,7 @@ fn issued(engine: &Engine, session: &Session) -> String {
 pub(crate) fn caller_identity(engine: &Engine, caller: &Caller) -> String {
     let (user, account) = match caller {
         Caller::Hub => ("AIDASIMULATEDHUBUSERX".to_owned(), HUB_ACCOUNT.to_owned()),
+        Caller::HubRole(session) => (format!("AROASIMULATEDHUBROLEX:{}", session.name), HUB_ACCOUNT.to_owned()),
         Caller::Session(session) => {
             (format!("{}:{}", role_id(engine, session.account), session.name), engine.world.id(session.account))
         }
@@ -106,6 +136,9 @@ pub(crate) fn caller_identity(engine: &Engine, caller: &Caller) -> String {
 }
 
 fn role_id(engine: &Engine, account: AccountIndex) -> String {
+    if account == HUB_INDEX {
+        return "AROASIMULATEDHUBROLEX".to_owned();
+    }
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     format!("AROA{}", engine.world.dice(account).text("role id").letters(LETTERS, 17))
 }
@@ -115,6 +148,9 @@ impl Caller {
     pub(crate) fn arn(&self, engine: &Engine) -> String {
         match self {
             Caller::Hub => HUB_ARN.to_owned(),
+            Caller::HubRole(session) => {
+                format!("arn:aws:sts::{HUB_ACCOUNT}:assumed-role/fleetscan-hub-role/{}", session.name)
+            }
             Caller::Session(session) => {
                 format!("arn:aws:sts::{}:assumed-role/{ROLE}/{}", engine.world.id(session.account), session.name)
             }

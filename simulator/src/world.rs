@@ -18,6 +18,12 @@ pub(crate) const ROLE: &str = "SecurityV0ReadOnly";
 pub(crate) const HUB_ACCOUNT: &str = "900000000001";
 /// The hub's own identity.
 pub(crate) const HUB_ARN: &str = "arn:aws:iam::900000000001:user/fleetscan-hub";
+/// A role that the hub may assume in its own account.
+pub(crate) const HUB_ROLE_ARN: &str = "arn:aws:iam::900000000001:role/fleetscan-hub-role";
+/// What that role's trust asks for.
+pub(crate) const HUB_EXTERNAL_ID: &str = "simulated-hub-external-id";
+/// Stands for the hub's account in sessions.
+pub(crate) const HUB_INDEX: AccountIndex = AccountIndex::MAX;
 
 /// Account numbers are spread over the twelve-digit ids by multiplying with this, modulo a thousand million.
 const SPREAD: u64 = 618_033_989;

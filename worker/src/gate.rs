@@ -19,10 +19,11 @@ use fleetscan_proto::catalogue::{Catalogue, Operation, Service};
 use std::sync::Arc;
 
 /// Operations begin with one of these, or do not leave.
-const READ_VERBS: &[&str] = &["Get", "List", "Describe", "Head", "BatchGet", "Lookup", "Search", "Select"];
+pub(crate) const READ_VERBS: &[&str] = &["Get", "List", "Describe", "Head", "BatchGet", "Lookup", "Search", "Select"];
 
 /// Reports that IAM draws up to be read: they create nothing else.
-const REPORTS: &[(&str, &str)] = &[("iam", "GenerateCredentialReport"), ("iam", "GenerateServiceLastAccessedDetails")];
+pub(crate) const REPORTS: &[(&str, &str)] =
+    &[("iam", "GenerateCredentialReport"), ("iam", "GenerateServiceLastAccessedDetails")];
 
 /// A call that was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! The HTTP client that all calls share: the SDK's own, with its pool of connections.
 
 use crate::{
-    gate,
+    fips, gate,
+    network::{Network, NetworkError, USER_AGENT},
     wire::{PreparedRequest, RawAnswer},
 };
 use aws_sigv4::{
@@ -11,8 +12,6 @@ use aws_sigv4::{
     },
     sign::v4,
 };
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector as _, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
     identity::Identity,
@@ -51,25 +50,27 @@ pub struct Http {
     connector: SharedHttpConnector,
     client: SharedHttpClient,
     endpoint: Option<String>,
+    fips: bool,
 }
 
 impl Http {
     /// A client; `endpoint` (`AWS_ENDPOINT_URL`) replaces AWS's own hosts.
-    pub fn new(endpoint: Option<String>) -> Self {
-        let ring = || tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    ///
+    /// # Errors
+    /// When there is no such way to AWS.
+    pub fn new(endpoint: Option<String>, network: &Network) -> Result<Self, NetworkError> {
+        if network.fips && endpoint.is_some() {
+            return Err(NetworkError::FipsWithEndpoint);
+        }
+        let links = network.links()?;
         let settings =
             HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
-        let connector = Connector::builder()
-            .connector_settings(settings)
-            .sleep_impl(TokioSleep::new())
-            .tls_provider(ring())
-            .build();
-        let client = Builder::new().tls_provider(ring()).build_https();
-        Self {
-            connector: SharedHttpConnector::new(connector),
-            client,
+        Ok(Self {
+            connector: links.connector(&settings),
+            client: links.sdk_client(),
             endpoint: endpoint.map(|e| e.trim_end_matches('/').to_owned()),
-        }
+            fips: network.fips,
+        })
     }
 
     /// The client for the SDK's typed crates.
@@ -82,20 +83,45 @@ impl Http {
         self.endpoint.as_deref()
     }
 
+    /// Only FIPS endpoints are called.
+    pub fn keeps_to_fips(&self) -> bool {
+        self.fips
+    }
+
     /// Scheme and host of a service in a region.
-    pub fn endpoint(&self, service: &Service, region: &str, account: &AccountId) -> String {
+    ///
+    /// # Errors
+    /// When only FIPS endpoints are called, and AWS has none there.
+    pub fn endpoint(&self, service: &Service, region: &str, account: &AccountId) -> Result<String, SendError> {
         if let Some(endpoint) = &self.endpoint {
-            return endpoint.clone();
+            return Ok(endpoint.clone());
+        }
+        if self.fips {
+            let host = self.fips_host(service, region)?;
+            return Ok(match service.id.as_str() {
+                "s3control" => format!("https://{account}.{host}"),
+                _ => format!("https://{host}"),
+            });
         }
         let suffix = partition_of(region).1;
-        match service.id.as_str() {
+        Ok(match service.id.as_str() {
             // S3 Control is the one API that puts the account into the host name.
             "s3control" => format!("https://{account}.s3-control.{region}.{suffix}"),
             _ if service.scope != fleetscan_proto::catalogue::Scope::Regional && service.id == "account" => {
                 format!("https://account.{region}.{suffix}")
             }
             _ => format!("https://{}.{region}.{suffix}", service.endpoint_prefix),
-        }
+        })
+    }
+
+    /// The host of a service's FIPS endpoint.
+    pub(crate) fn fips_host(&self, service: &Service, region: &str) -> Result<&'static str, SendError> {
+        fips::host(&service.id, region).ok_or_else(|| {
+            SendError::Refused(format!(
+                "AWS has no FIPS endpoint of {} in {region}, and no other may be called",
+                service.id
+            ))
+        })
     }
 
     /// Signs a request and sends it, if it asks for the operation that it is said to ask for.
@@ -111,7 +137,7 @@ impl Http {
         now: SystemTime,
     ) -> Result<RawAnswer, SendError> {
         gate::inspect(service, operation, &request).map_err(|refused| SendError::Refused(refused.to_string()))?;
-        let uri = format!("{}{}", self.endpoint(service, region, account), request.path_and_query);
+        let uri = format!("{}{}", self.endpoint(service, region, account)?, request.path_and_query);
         let request = signed(service, region, uri, request, identity, now).map_err(SendError::Refused)?;
         match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await {
             Ok(answer) => answer,
@@ -202,6 +228,3 @@ fn signed(
     instructions.apply_to_request_http1x(&mut built);
     HttpRequest::try_from(built).map_err(|e| format!("the request could not be built: {e}"))
 }
-
-/// How fleetscan names itself in customers' CloudTrail.
-pub const USER_AGENT: &str = concat!("fleetscan/", env!("CARGO_PKG_VERSION"));

@@ -1,14 +1,30 @@
 //! The principal that fleetscan runs as, in the operator's own account. Its clients are not those of customers'
 //! sessions: they can do no more than assume roles and say who they are.
 
-use crate::http::Http;
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sts::{
-    config::ProvideCredentials,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId,
+mod regions;
+mod role;
+
+pub use role::HubRole;
+
+use crate::{
+    fips,
+    http::Http,
+    network::{Network, NetworkError},
 };
-use fleetscan_proto::{Account, AccountId};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sts::{
+    config::http::HttpResponse,
+    config::{IdentityCache, ProvideCredentials, SharedCredentialsProvider},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        RequestId,
+        assume_role::{AssumeRoleError, AssumeRoleOutput},
+    },
+};
+use fleetscan_proto::{Account, AccountId, partition_of};
+use futures_util::future::BoxFuture;
+use regions::StsRegions;
+use role::RoleCredentials;
 use std::time::Duration;
 
 /// Signing region of STS where nothing else was chosen: the only default region whose endpoint a customer cannot
@@ -22,6 +38,12 @@ pub struct HubOptions {
     pub endpoint: Option<String>,
     /// Region of STS; by default [`STS_REGION`].
     pub sts_region: Option<String>,
+    /// Region of STS while the first one cannot be reached or errs; by default none.
+    pub sts_fallback_region: Option<String>,
+    /// Assumed before anybody else's; by default none.
+    pub role: Option<HubRole>,
+    /// How AWS is reached.
+    pub network: Network,
     /// Access key id and secret, in place of the ordinary credential chain: the demo's.
     pub credentials: Option<(String, String)>,
 }
@@ -51,6 +73,14 @@ pub enum HubError {
     /// AWS does not know them.
     #[error("AWS does not accept the credentials that fleetscan runs with ({0}): check the profile or the access key")]
     Rejected(String),
+    /// The role that was named cannot be assumed.
+    #[error(
+        "fleetscan's own role, which --hub-role names, cannot be assumed ({0}): check that it exists, that it trusts the identity that fleetscan runs with, and its ExternalId"
+    )]
+    Role(String),
+    /// There is no such way to AWS.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// No answer.
     #[error("STS cannot be reached at {0}: check the network, the proxy and AWS_ENDPOINT_URL")]
     Unreachable(String),
@@ -91,48 +121,49 @@ pub enum AssumeFailureKind {
 /// The hub.
 #[derive(Debug)]
 pub struct Hub {
-    sts: aws_sdk_sts::Client,
+    sts: StsRegions,
     http: Http,
     endpoint: String,
-    provider: aws_sdk_sts::config::SharedCredentialsProvider,
+    /// The first one, and the one that stands in.
+    sts_regions: (String, Option<String>),
+    provider: SharedCredentialsProvider,
+    role: Option<RoleCredentials>,
 }
 
 impl Hub {
     /// Finds credentials and the STS endpoint; calls nothing yet.
     pub async fn connect(options: HubOptions) -> Result<Hub, HubError> {
-        let region = options.sts_region.unwrap_or_else(|| STS_REGION.to_owned());
-        let bare = Http::new(None);
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(bare.sdk_client())
-            .region(Region::new(region.clone()))
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    .operation_timeout(Duration::from_secs(30))
-                    .build(),
-            );
-        if let Some((key, secret)) = options.credentials {
-            loader = loader.credentials_provider(aws_credential_types::Credentials::new(
-                key,
-                secret,
-                None,
-                None,
-                "fleetscan",
-            ));
+        let network = &options.network;
+        let region = options.sts_region.clone().unwrap_or_else(|| STS_REGION.to_owned());
+        for region in [Some(&region), options.sts_fallback_region.as_ref()].into_iter().flatten() {
+            if network.fips && fips::host("sts", region).is_none() {
+                return Err(NetworkError::NoFipsSts(region.clone()).into());
+            }
         }
-        if let Some(endpoint) = &options.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        let config = loader.load().await;
+        let config = sdk_config(&options, &region).await?;
         let endpoint = config.endpoint_url().map(str::to_owned);
+        let http = Http::new(endpoint.clone(), network)?;
         let provider = config.credentials_provider().ok_or(HubError::NoCredentials)?;
-        Ok(Hub {
-            sts: aws_sdk_sts::Client::new(&config),
-            http: Http::new(endpoint.clone()),
-            endpoint: endpoint.unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com")),
-            provider,
-        })
+        let fallback = options.sts_fallback_region.as_deref().filter(|fallback| *fallback != region);
+        let base = StsRegions::of(&config, fallback);
+        let role = options.role.clone().map(|role| RoleCredentials::new(role, base.clone()));
+        let sts = match &role {
+            None => base,
+            Some(role) => {
+                // Its credentials are kept and renewed by itself, and must not be kept longer elsewhere.
+                let provider = SharedCredentialsProvider::new(role.clone());
+                let builder = config.to_builder().credentials_provider(provider);
+                StsRegions::of(&builder.identity_cache(IdentityCache::no_cache()).build(), fallback)
+            }
+        };
+        let host = match network.fips {
+            true => fips::host("sts", &region).map(str::to_owned),
+            false => None,
+        };
+        let host = host.unwrap_or_else(|| format!("sts.{region}.{}", partition_of(&region).1));
+        let endpoint = endpoint.unwrap_or_else(|| format!("https://{host}"));
+        let sts_regions = (region.clone(), fallback.map(str::to_owned));
+        Ok(Hub { sts, http, endpoint, sts_regions, provider, role })
     }
 
     /// The HTTP client, pointed at the same endpoint.
@@ -145,14 +176,23 @@ impl Hub {
         &self.endpoint
     }
 
+    /// Regions of STS, in the order in which they are asked.
+    pub fn sts_regions(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.sts_regions.0), self.sts_regions.1.as_ref()].into_iter().flatten().map(String::as_str)
+    }
+
     /// Who we are: STS's GetCallerIdentity, which needs no permission.
     pub async fn identity(&self) -> Result<Identity, HubError> {
-        if let Err(error) = self.provider.provide_credentials().await {
-            return Err(no_credentials(&error));
-        }
-        match self.sts.get_caller_identity().send().await {
+        self.credentials().await?;
+        match self.sts.call(|sts| Box::pin(sts.get_caller_identity().send())).await {
             Ok(who) => Ok(Identity { account: who.account.unwrap_or_default(), arn: who.arn.unwrap_or_default() }),
-            Err(error) => Err(self.hub_error(&error)),
+            Err(error) => {
+                let error = self.hub_error(&error);
+                if let (Some(role), HubError::Expired | HubError::Rejected(_)) = (&self.role, &error) {
+                    role.forget().await;
+                }
+                Err(error)
+            }
         }
     }
 
@@ -161,8 +201,16 @@ impl Hub {
     /// # Errors
     /// When there are none.
     pub async fn credentials_end(&self) -> Result<Option<jiff::Timestamp>, HubError> {
-        let credentials = self.provider.provide_credentials().await.map_err(|error| no_credentials(&error))?;
+        let credentials = self.credentials().await?;
         Ok(credentials.expiry().and_then(|at| jiff::Timestamp::try_from(at).ok()))
+    }
+
+    /// The hub's credentials: its role's, where it has one.
+    async fn credentials(&self) -> Result<aws_credential_types::Credentials, HubError> {
+        match &self.role {
+            Some(role) => role.get().await,
+            None => self.provider.provide_credentials().await.map_err(|error| no_credentials(&error)),
+        }
     }
 
     fn hub_error<E: ProvideErrorMetadata, R>(&self, error: &SdkError<E, R>) -> HubError {
@@ -193,25 +241,102 @@ impl Hub {
         session_name: &str,
         policy: Option<&str>,
     ) -> Result<aws_sdk_sts::types::Credentials, AssumeFailure> {
-        let answer = self
-            .sts
-            .assume_role()
-            .role_arn(account.grant.role_arn.expose())
-            .external_id(account.grant.external_id.expose())
-            .role_session_name(session_name)
-            .duration_seconds(900)
-            .set_policy(policy.map(str::to_owned))
-            .send()
-            .await;
-        match answer {
+        self.ask(account, Some(account.grant.external_id.expose()), session_name, policy).await
+    }
+
+    /// Whether an account's role lets us in with another ExternalId than its own, or with none: it must not. What it
+    /// gives is dropped unused.
+    ///
+    /// # Errors
+    /// When AWS gave no answer to that.
+    pub async fn lets_in_with(
+        &self,
+        account: &Account,
+        external_id: Option<&str>,
+        session_name: &str,
+    ) -> Result<bool, AssumeFailure> {
+        match self.ask(account, external_id, session_name, None).await {
+            Ok(credentials) => {
+                drop(credentials);
+                Ok(true)
+            }
+            Err(AssumeFailure { kind: AssumeFailureKind::Denied { .. }, .. }) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn ask(
+        &self,
+        account: &Account,
+        external_id: Option<&str>,
+        session_name: &str,
+        policy: Option<&str>,
+    ) -> Result<aws_sdk_sts::types::Credentials, AssumeFailure> {
+        if let Some(role) = &self.role
+            && let Err(error) = role.get().await
+        {
+            tracing::debug!(%error, "hub.no_role");
+            let code = "HubRoleUnavailable".to_owned();
+            return Err(AssumeFailure { kind: AssumeFailureKind::HubExpired, code, request_id: None });
+        }
+        let call = |sts: aws_sdk_sts::Client| {
+            let request = sts
+                .assume_role()
+                .role_arn(account.grant.role_arn.expose())
+                .set_external_id(external_id.map(str::to_owned))
+                .role_session_name(session_name)
+                .duration_seconds(900)
+                .set_policy(policy.map(str::to_owned));
+            Box::pin(request.send())
+                as BoxFuture<'static, Result<AssumeRoleOutput, SdkError<AssumeRoleError, HttpResponse>>>
+        };
+        match self.sts.call(call).await {
             Ok(output) => output.credentials.ok_or_else(|| AssumeFailure {
                 kind: AssumeFailureKind::Transient,
                 code: "NoCredentials".into(),
                 request_id: None,
             }),
-            Err(error) => Err(assume_failure(&error)),
+            Err(error) => {
+                let failure = assume_failure(&error);
+                if let (Some(role), AssumeFailureKind::HubExpired) = (&self.role, failure.kind) {
+                    role.forget().await;
+                }
+                Err(failure)
+            }
         }
     }
+}
+
+impl StsRegions {
+    /// STS in the region of `config`, and in another one.
+    fn of(config: &SdkConfig, fallback: Option<&str>) -> Self {
+        let client = |config: &SdkConfig| aws_sdk_sts::Client::new(config);
+        let second = fallback.map(|region| config.to_builder().region(Region::new(region.to_owned())).build());
+        Self::new(client(config), second.as_ref().map(client))
+    }
+}
+
+async fn sdk_config(options: &HubOptions, region: &str) -> Result<SdkConfig, HubError> {
+    let bare = Http::new(None, &options.network)?;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(bare.sdk_client())
+        .region(Region::new(region.to_owned()))
+        .use_fips(options.network.fips)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .operation_timeout(Duration::from_secs(30))
+                .build(),
+        );
+    if let Some((key, secret)) = &options.credentials {
+        loader =
+            loader.credentials_provider(aws_credential_types::Credentials::new(key, secret, None, None, "fleetscan"));
+    }
+    if let Some(endpoint) = &options.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    Ok(loader.load().await)
 }
 
 fn no_credentials(error: &aws_credential_types::provider::error::CredentialsError) -> HubError {
@@ -252,9 +377,10 @@ fn sentence(error: &dyn std::error::Error) -> String {
 
 /// A session's name, as DESIGN and AWS's character rules (`[\w+=,.@-]{2,64}`) want it.
 pub fn session_name(prefix: &str, account: &AccountId, now: jiff::Timestamp) -> String {
-    format!("{prefix}-{account}-{}", now.as_second())
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c))
-        .take(64)
-        .collect()
+    fitting(&format!("{prefix}-{account}-{}", now.as_second()))
+}
+
+/// What of a name AWS takes for a session's.
+fn fitting(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c)).take(64).collect()
 }

@@ -1,6 +1,7 @@
 //! The worker: the only crate that calls AWS, and on a customer's session only through the gate.
 //!
 //! * [`hub`]: the principal that fleetscan runs as
+//! * [`network`]: how AWS is reached, through proxies and to [`fips`] endpoints
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
 //! * [`gate`]: what may be called at all; [`never`]: what is not, whatever else says so; [`policy`]: both for IAM
 //! * [`reads`]: what a task may call, by its scan's profile and its account's
@@ -10,6 +11,8 @@
 //!   [`typed`] through the SDK's typed clients
 //! * [`extract`]: a cell, from its operations to its records
 //! * [`probe`]: an account, from its grant to its regions
+//! * [`verify`]: a customer's role, from its trust to its rights
+//! * [`organisation`]: which accounts an organisation has
 //! * [`metrics`]: what Prometheus is told
 //! * [`sink`]: where results go
 //! * [`Worker`]: takes tasks from the queue and does all this
@@ -18,13 +21,16 @@ pub mod account;
 pub mod call;
 pub mod classify;
 pub mod extract;
+pub mod fips;
 pub mod gate;
 pub mod guard;
 pub mod http;
 pub mod hub;
 pub mod limiter;
 pub mod metrics;
+pub mod network;
 pub mod never;
+pub mod organisation;
 pub mod policy;
 pub mod probe;
 pub mod reads;
@@ -34,8 +40,10 @@ pub mod session;
 pub mod sink;
 mod stats;
 pub mod typed;
+pub mod verify;
 pub mod wire;
 
-pub use hub::{Hub, HubError, HubOptions, Identity, session_name};
+pub use hub::{Hub, HubError, HubOptions, HubRole, Identity, session_name};
+pub use network::{Network, NetworkError, Proxy};
 pub use runner::{Worker, WorkerConfig, WorkerParts};
 pub use stats::{Stats, StatsCell};

@@ -58,20 +58,35 @@ impl Prober<'_> {
     }
 
     async fn call(&self, service: &str, operation: &str, params: &Map<String, Value>) -> Result<Value, CallError> {
-        let call = Call {
-            account: self.context,
-            service,
-            operation,
-            region: STS_REGION,
-            params,
-            paged: false,
-            budget: &self.budget,
-        };
+        self.call_in(STS_REGION, service, operation, params).await
+    }
+
+    /// Who the session is, by the hub's STS, or by the one that stands in for it.
+    async fn who(&self) -> Result<Value, CallError> {
+        let mut answer = Err(CallError::Failed("there is no region of STS".into()));
+        for region in self.caller.sessions.hub().sts_regions() {
+            answer = self.call_in(region, "sts", "GetCallerIdentity", &Map::new()).await;
+            if !matches!(answer, Err(CallError::Failed(_))) {
+                break;
+            }
+        }
+        answer
+    }
+
+    async fn call_in(
+        &self,
+        region: &str,
+        service: &str,
+        operation: &str,
+        params: &Map<String, Value>,
+    ) -> Result<Value, CallError> {
+        let call =
+            Call { account: self.context, service, operation, region, params, paged: false, budget: &self.budget };
         self.caller.call(call).await
     }
 
     async fn identity(&self, account: &Account) -> Result<Result<(), ProbeFailure>, NotNow> {
-        match self.call("sts", "GetCallerIdentity", &Map::new()).await {
+        match self.who().await {
             Ok(answer) => {
                 let found = answer.get("Account").and_then(Value::as_str).unwrap_or_default();
                 if found == account.id.as_str() {

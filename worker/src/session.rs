@@ -157,6 +157,11 @@ impl Sessions {
         Self { hub, grants, store, clock, stats, metrics, terms, slots: Mutex::default() }
     }
 
+    /// Who assumes the roles.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
     /// that is under way waits for the same answer.
     pub async fn get(&self, account: &AccountId, reads: Option<&Reads>) -> Result<Arc<Session>, SessionError> {
@@ -292,7 +297,7 @@ impl Sessions {
     }
 
     /// STS's limit belongs to the hub's account, and so to the whole fleet: no store, no new session.
-    async fn permit(&self) -> Result<(), SessionError> {
+    pub(crate) async fn permit(&self) -> Result<(), SessionError> {
         self.share("sts", STS_RATE, STS_RATE / 10.0).await
     }
 

@@ -43,6 +43,7 @@ fn registered(n: usize, version: u64) -> RegisteredAccount {
         catalogue: "sha256:ab".into(),
         told: Some(Told { version: 2, operations: vec!["iam:ListUsers".into()] }),
         no_session_policy: true,
+        organisation: None,
         added_at: at(1),
         grant: Some(SealedGrant { key: "k-1".into(), sealed: format!("c2VhbGVk/{n}+{version}==") }),
         removed_at: None,
@@ -87,6 +88,7 @@ pub async fn an_account_is_kept_whole<F: RegistryFactory>(factory: &F) {
         regions: Vec::new(),
         told: None,
         no_session_policy: false,
+        organisation: None,
         ..registered(2, 1)
     };
     assert!(put(&registry, &registered(1, 1)).await);

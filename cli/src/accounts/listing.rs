@@ -85,6 +85,13 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     if account.no_session_policy {
         writeln!(out, "  sessions   not narrowed by a session policy")?;
     }
+    if let Some(member) = &account.organisation {
+        let (standing, since) = (member.standing.as_str(), member.since.strftime("%Y-%m-%d"));
+        writeln!(out, "  member     of {}, in {}: {standing}, since {since}", member.organisation, member.path)?;
+        if !member.policies.is_empty() {
+            writeln!(out, "  policies   {}", member.policies.join(", "))?;
+        }
+    }
     match &account.grant {
         Some(grant) => writeln!(out, "  grant      sealed with key {}", grant.key)?,
         None => writeln!(
@@ -129,7 +136,7 @@ fn object(one: &Listed) -> Value {
         "since": status.map_or(account.added_at, |status| status.since), "customer": customer(account),
         "regions": account.regions, "profile": account.profile, "catalogue": account.catalogue,
         "profile_version": account.told.as_ref().map(|told| told.version), "upgrade_adds": binding::would_add(account),
-        "session_policy": !account.no_session_policy, "added_at": account.added_at, "removed_at": account.removed_at,
+        "session_policy": !account.no_session_policy, "organisation": account.organisation, "added_at": account.added_at, "removed_at": account.removed_at,
         "key": account.grant.as_ref().map(|grant| &grant.key), "last_success": status.and_then(|s| s.last_success),
         "denied": status.map(|s| json!(s.denied)).unwrap_or_else(|| json!([])),
         "evidence": status.map(|s| json!(s.evidence)).unwrap_or_else(|| json!({})),

@@ -1,6 +1,6 @@
 //! Flags of the fleet's commands.
 
-use super::{OutArgs, S3Args, at_least_one};
+use super::{OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -103,6 +103,8 @@ pub struct CoordinatorArgs {
     /// The most of each published API limit that workers use; written into manifests
     #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = super::share)]
     pub share: f64,
+    #[command(flatten)]
+    pub hub: super::HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -137,6 +139,8 @@ pub struct WorkerArgs {
     /// How long it may take to stop in order
     #[arg(long, default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=900))]
     pub drain_seconds: u64,
+    #[command(flatten)]
+    pub hub: super::HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -263,6 +267,12 @@ pub enum AccountsCommand {
         #[command(flatten)]
         out: OutArgs,
     },
+    /// Look at accounts' roles: do they let fleetscan in with their ExternalId and nobody without, and do they grant what
+    /// is read, and no more? Exit code 3: something is to be mended
+    Verify(VerifyArgs),
+    /// Connect the accounts of an organisation, and note which are suspended, closed or gone; nothing is ever
+    /// disconnected. Exit code 3: the organisation was not read whole
+    SyncOrg(SyncOrgArgs),
     /// Seal every grant with the first key; the older ones must still be there
     Rekey,
     /// Print the queries with which a customer can check, in their own CloudTrail, every call that was made

@@ -1,9 +1,13 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
 mod fleet;
+mod hub;
+mod roles;
 mod storage;
 
 pub use fleet::*;
+pub use hub::HubArgs;
+pub use roles::{SyncOrgArgs, VerifyArgs};
 pub use storage::*;
 
 use crate::logging::LogFormat;
@@ -159,6 +163,8 @@ pub struct ScanArgs {
     /// Print one JSON object at the end, and nothing else, on stdout
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -356,6 +362,8 @@ pub struct DoctorArgs {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 fn keep(text: &str) -> Result<usize, String> {

@@ -1,7 +1,7 @@
 //! Flags that say where results are, and those of the commands that keep, export and delete them.
 
 use clap::{Args as ClapArgs, ValueEnum};
-use fleetscan_worker::sink::SinkOptions;
+use fleetscan_worker::{Network, sink::SinkOptions};
 use std::path::{Path, PathBuf};
 
 /// Where results are.
@@ -37,12 +37,13 @@ pub struct S3Args {
 }
 
 impl S3Args {
-    pub fn options(&self) -> SinkOptions {
+    pub fn options(&self, network: Network) -> SinkOptions {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         SinkOptions {
             region: some(&self.out_region),
             endpoint: some(&self.out_endpoint),
             kms_key: some(&self.out_kms_key),
+            network,
         }
     }
 }

@@ -233,6 +233,7 @@ mod tests {
             profile: String::new(),
             catalogue: String::new(),
             no_session_policy: false,
+            organisation: None,
             added_at,
             grant,
             told: None,

@@ -13,6 +13,7 @@ pub use file::FileSink;
 pub use records::{RecordWriter, Written, read_records};
 pub use s3::{ACTIONS as S3_ACTIONS, BucketPlace, S3Sink};
 
+use crate::network::Network;
 use fleetscan_proto::{Sink, SinkError};
 use percent_encoding::percent_decode_str;
 use std::{
@@ -21,7 +22,7 @@ use std::{
 };
 
 /// How S3 is reached, and how it keeps what it is given. A folder needs none of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct SinkOptions {
     /// The bucket's region; `None`: the one that the AWS configuration names.
     pub region: Option<String>,
@@ -29,6 +30,8 @@ pub struct SinkOptions {
     pub endpoint: Option<String>,
     /// Key of KMS that objects are encrypted with (SSE-KMS): its id, alias or ARN; `None`: as the bucket says.
     pub kms_key: Option<String>,
+    /// How the bucket is reached.
+    pub network: Network,
 }
 
 /// Opens the place that a URL (`file:///var/fleetscan`, `s3://bucket/prefix`) or a plain path names, to write there. A

@@ -46,6 +46,9 @@ pub async fn send(
     params: &Params,
     session: &Session,
 ) -> Result<RawAnswer, SendError> {
+    if http.keeps_to_fips() {
+        http.fips_host(service, region)?;
+    }
     let capture = Capture::default();
     let result = match service.id.as_str() {
         "iam" => iam::send(http, gate, operation, region, params, session, capture.clone()).await,
@@ -105,6 +108,7 @@ fn sdk_config(http: &Http, region: &str, session: &Session) -> SdkConfig {
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_use_fips(Some(http.keeps_to_fips()));
     config.set_endpoint_url(http.custom_endpoint().map(str::to_owned));
     config.build()
 }

@@ -1,7 +1,7 @@
 //! What the typed clients send, on the wire: an endpoint that counts connections.
 
 use super::*;
-use crate::{gate::Gate, session::Session};
+use crate::{gate::Gate, network::Network, session::Session};
 use fleetscan_proto::catalogue::Catalogue;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::{
@@ -23,7 +23,7 @@ async fn endpoint() -> (Http, Arc<AtomicUsize>) {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         }
     });
-    (Http::new(Some(format!("http://{address}"))), asked)
+    (Http::new(Some(format!("http://{address}")), &Network::default()).expect("a client"), asked)
 }
 
 /// A catalogue in which every operation that is named stands, writers and readers of secrets included.

@@ -1,4 +1,4 @@
-use crate::{http::Http, sink::SinkOptions};
+use crate::{http::Http, network::NetworkError, sink::SinkOptions};
 use aws_config::{
     BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
@@ -17,9 +17,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 const ATTEMPTS: u32 = 5;
 
 /// A client with the operator's own credentials. The SDK's retries are on: this bucket's limits are nobody else's.
-pub(super) async fn connect(options: &SinkOptions, credentials: Option<Credentials>) -> Client {
+pub(super) async fn connect(options: &SinkOptions, credentials: Option<Credentials>) -> Result<Client, NetworkError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Http::new(None).sdk_client())
+        .http_client(Http::new(None, &options.network)?.sdk_client())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
@@ -43,5 +43,5 @@ pub(super) async fn connect(options: &SinkOptions, credentials: Option<Credentia
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
-    Client::from_conf(builder.build())
+    Ok(Client::from_conf(builder.build()))
 }

@@ -48,8 +48,9 @@ struct Bucket {
 
 impl Bucket {
     /// The client; the first call looks for region and credentials as the AWS configuration says.
-    async fn client(&self) -> &Client {
-        self.client.get_or_init(|| client::connect(&self.options, self.credentials.clone())).await
+    async fn client(&self) -> Result<&Client, SinkError> {
+        let connected = self.client.get_or_try_init(|| client::connect(&self.options, self.credentials.clone())).await;
+        connected.map_err(|error| SinkError::Refused(error.to_string()))
     }
 
     /// What became of a call: named in errors with what it is about.
@@ -68,7 +69,7 @@ impl S3Sink {
     /// bound to a prefix (Amazon S3 API Reference, GetObject, "Permissions").
     async fn is_listed(&self, key: &str) -> Result<bool, SinkError> {
         let bucket = &self.0;
-        let client = bucket.client().await;
+        let client = bucket.client().await?;
         let answer = client.list_objects_v2().bucket(&bucket.place.bucket).prefix(key).max_keys(1).send().await;
         let answer = answer.map_err(|error| bucket.trouble("s3:ListBucket", key).of(&error))?;
         Ok(answer.contents().iter().any(|object| object.key() == Some(key)))
@@ -82,7 +83,7 @@ impl S3Sink {
         mut each: impl FnMut(&str, u64) + Send,
     ) -> Result<(), SinkError> {
         let bucket = &self.0;
-        let client = bucket.client().await;
+        let client = bucket.client().await?;
         let mut next: Option<String> = None;
         loop {
             let answer = client
@@ -117,7 +118,7 @@ impl Sink for S3Sink {
 
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
         let (bucket, key) = (&self.0, self.0.place.key(path)?);
-        let client = bucket.client().await;
+        let client = bucket.client().await?;
         for reading in 1.. {
             let answer = match client.get_object().bucket(&bucket.place.bucket).key(&key).send().await {
                 Ok(answer) => answer,
@@ -168,7 +169,7 @@ impl Sink for S3Sink {
 
     async fn remove(&self, path: &str) -> Result<(), SinkError> {
         let (bucket, key) = (&self.0, self.0.place.key(path)?);
-        let answer = bucket.client().await.delete_object().bucket(&bucket.place.bucket).key(key).send().await;
+        let answer = bucket.client().await?.delete_object().bucket(&bucket.place.bucket).key(key).send().await;
         answer.map(drop).map_err(|error| bucket.trouble("s3:DeleteObject", path).of(&error))
     }
 
@@ -181,7 +182,7 @@ impl Sink for S3Sink {
             let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build().map_err(broken));
             let objects = objects.collect::<Result<Vec<_>, _>>()?;
             let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(broken)?;
-            let client = bucket.client().await;
+            let client = bucket.client().await?;
             let answer = client.delete_objects().bucket(&bucket.place.bucket).delete(delete).send().await;
             let answer = answer.map_err(|error| bucket.trouble("s3:DeleteObject", &about()).of(&error))?;
             if let Some(first) = answer.errors().first() {
@@ -195,7 +196,7 @@ impl Sink for S3Sink {
 
     async fn sweep(&self, folder: &str) -> Result<(), SinkError> {
         let (bucket, prefix) = (&self.0, self.0.place.folder(folder)?);
-        let client = bucket.client().await;
+        let client = bucket.client().await?;
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
             let answer = client

@@ -15,7 +15,12 @@ impl S3Sink {
 }
 
 fn options(moto: &Moto) -> SinkOptions {
-    SinkOptions { region: Some("us-east-1".into()), endpoint: Some(moto.url()), kms_key: None }
+    SinkOptions {
+        region: Some("us-east-1".into()),
+        endpoint: Some(moto.url()),
+        kms_key: None,
+        ..SinkOptions::default()
+    }
 }
 
 /// A sink in a new bucket, below a prefix.
@@ -29,7 +34,8 @@ sink_conformance!(sink().await);
 
 async fn uploads(sink: &S3Sink) -> usize {
     let bucket = &sink.0;
-    let listed = bucket.client().await.list_multipart_uploads().bucket(&bucket.place.bucket).send().await;
+    let listed =
+        bucket.client().await.expect("a client").list_multipart_uploads().bucket(&bucket.place.bucket).send().await;
     listed.expect("listed").uploads().len()
 }
 
@@ -95,7 +101,8 @@ async fn objects_are_encrypted_with_the_key_that_was_named() {
         writer.write(bytes).await.expect("writes");
         writer.commit().await.expect("commits");
         let (bucket, key) = (&sink.0.place.bucket, sink.0.place.key(path).expect("a key"));
-        let head = sink.0.client().await.head_object().bucket(bucket).key(key).send().await.expect("there");
+        let head =
+            sink.0.client().await.expect("a client").head_object().bucket(bucket).key(key).send().await.expect("there");
         assert_eq!(head.ssekms_key_id(), Some("alias/results"), "{path}");
     }
 }
@@ -156,7 +163,12 @@ async fn refusals_say_what_to_mend() {
     ] {
         let answer = moto::answer(status, header, body);
         let endpoint = moto::answering(move |_| answer.clone());
-        let options = SinkOptions { region: Some("us-east-1".into()), endpoint: Some(endpoint), kms_key: None };
+        let options = SinkOptions {
+            region: Some("us-east-1".into()),
+            endpoint: Some(endpoint),
+            kms_key: None,
+            ..SinkOptions::default()
+        };
         let sink = S3Sink::for_tests(BucketPlace::parse("some-bucket").expect("a place"), options);
         let mut writer = sink.create("x").await.expect("begins");
         writer.write(vec![1]).await.expect("held");
@@ -176,7 +188,12 @@ async fn an_object_that_is_denied_and_not_listed_is_missing() {
         let denied = moto::answer(403, "", DENIED);
         let endpoint =
             moto::answering(move |head| if head.contains("list-type=2") { list.clone() } else { denied.clone() });
-        let options = SinkOptions { region: Some("us-east-1".into()), endpoint: Some(endpoint), kms_key: None };
+        let options = SinkOptions {
+            region: Some("us-east-1".into()),
+            endpoint: Some(endpoint),
+            kms_key: None,
+            ..SinkOptions::default()
+        };
         let sink = S3Sink::for_tests(BucketPlace::parse("some-bucket/p").expect("a place"), options);
         let error = sink.read("there").await.expect_err("denied");
         assert_eq!(matches!(error, SinkError::Missing(_)), !listed, "{error:?}");

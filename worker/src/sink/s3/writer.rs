@@ -37,7 +37,7 @@ impl S3Writer {
     }
 
     async fn begin(&self) -> Result<Upload, SinkError> {
-        let client = self.bucket.client().await;
+        let client = self.bucket.client().await?;
         let answer = client
             .create_multipart_upload()
             .bucket(&self.bucket.place.bucket)
@@ -60,7 +60,7 @@ impl S3Writer {
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
         let number = i32::try_from(upload.parts.len() + 1).unwrap_or(i32::MAX);
-        let client = self.bucket.client().await;
+        let client = self.bucket.client().await?;
         let answer = client
             .upload_part()
             .bucket(&self.bucket.place.bucket)
@@ -82,7 +82,7 @@ impl S3Writer {
 
     /// The whole object at once.
     async fn put(&mut self) -> Result<(), SinkError> {
-        let client = self.bucket.client().await;
+        let client = self.bucket.client().await?;
         let answer = client
             .put_object()
             .bucket(&self.bucket.place.bucket)
@@ -105,7 +105,7 @@ impl S3Writer {
         }
         let Some(upload) = &self.upload else { return Ok(()) };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(upload.parts.clone())).build();
-        let client = self.bucket.client().await;
+        let client = self.bucket.client().await?;
         client
             .complete_multipart_upload()
             .bucket(&self.bucket.place.bucket)
@@ -161,7 +161,7 @@ impl Drop for S3Writer {
 
 /// Gives an upload up; one that is not there any more is no error.
 pub(super) async fn abort(bucket: &Bucket, key: &str, id: &str) -> Result<(), SinkError> {
-    let client = bucket.client().await;
+    let client = bucket.client().await?;
     let answer = client.abort_multipart_upload().bucket(&bucket.place.bucket).key(key).upload_id(id).send().await;
     match answer.map_err(|error| bucket.trouble("s3:AbortMultipartUpload", key).of(&error)) {
         Ok(_) | Err(SinkError::Missing(_)) => Ok(()),

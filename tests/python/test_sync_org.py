@@ -1,0 +1,190 @@
+"""`accounts sync-org`: against moto's organisations, which have units, policies and closed accounts; and against the simulated
+AWS's, which have many pages and roles that may not read everything."""
+
+import itertools
+import json
+import os
+import subprocess
+
+import accounts
+import fleet
+import pytest
+import simulated
+
+# moto lives as long as the session: each organisation has a management account of its own.
+MANAGERS = itertools.count(9_001)
+EXTERNAL = "one-for-{account}-and-all"
+
+
+class Command:
+    def __init__(self, fleetscan, folder, url, key, secret):
+        self.fleetscan, self.folder = fleetscan, folder
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
+        self.environment = {
+            **kept, "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_EC2_METADATA_DISABLED": "true",
+            "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"),
+        }
+        self.external = folder / "external-id"
+        self.external.write_text(EXTERNAL + "\n")
+
+    def run(self, *command, ok=(0,)):
+        ended = subprocess.run([self.fleetscan, "accounts", *map(str, command)], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.folder, stdin=subprocess.DEVNULL)
+        assert ended.returncode in ok, f"{command}: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    def sync(self, role, *flags, ok=(0,)):
+        return json.loads(self.run("sync-org", "--org-role", role, "--external-id-file", self.external, "--json", *flags, ok=ok).stdout)
+
+    def list(self):
+        return {account["id"]: account for account in json.loads(self.run("list", "--json").stdout)}
+
+    def show(self, account):
+        return json.loads(self.run("show", account, "--history", "--json").stdout)
+
+
+@pytest.fixture
+def organisation(moto, fleetscan, tmp_path):
+    """An organisation in moto, of a management account of its own."""
+    manager = accounts.number(next(MANAGERS))
+    session = accounts.session(moto, manager)
+    client = session.client("organizations", region_name="us-east-1")
+    client.create_organization(FeatureSet="ALL")
+    root = client.list_roots()["Roots"][0]["Id"]
+    client.enable_policy_type(RootId=root, PolicyType="SERVICE_CONTROL_POLICY")
+    unit = client.create_organizational_unit(ParentId=root, Name="Workloads")["OrganizationalUnit"]["Id"]
+    below = client.create_organizational_unit(ParentId=unit, Name="Production")["OrganizationalUnit"]["Id"]
+    content = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "cloudtrail:StopLogging", "Resource": "*"}]}
+    policy = client.create_policy(Content=json.dumps(content), Description="d", Name="ProtectTheTrail", Type="SERVICE_CONTROL_POLICY")["Policy"]["PolicySummary"]["Id"]
+    client.attach_policy(PolicyId=policy, TargetId=unit)
+    made = []
+    for n in range(24):
+        account = client.create_account(Email=f"a{n}@example.com", AccountName=f"team-{n}")["CreateAccountStatus"]["AccountId"]
+        made.append(account)
+        if n >= 2:
+            client.move_account(AccountId=account, SourceParentId=root, DestinationParentId=below)
+    return Command(fleetscan, tmp_path, moto, "AKIAHUB", "hub"), client, f"arn:aws:iam::{manager}:role/Reader", made, manager
+
+
+def test_members_are_connected_and_suspended_ones_marked(organisation):
+    command, client, role, made, manager = organisation
+    shown = command.sync(role, "--dry-run")
+    assert {one["id"] for one in shown["added"]} == set(made) and not shown["applied"] and shown["complete"]
+    assert "management account" in {one["id"]: one["why"] for one in shown["skipped"]}[manager]
+    assert command.list() == {}, "a dry run changes nothing"
+    part = command.sync(role, "--ou", "/Workloads", "--customer", "acme")
+    assert {one["id"] for one in part["added"]} == set(made[2:]) and part["applied"]
+    member = command.list()[made[5]]
+    assert member["status"] == "pending" and member["customer"] == "acme" and member["name"] == "team-5"
+    assert member["organisation"]["path"] == "/Workloads/Production" and "ProtectTheTrail" in member["organisation"]["policies"]
+    again = command.sync(role, "--ou", "/Workloads")
+    assert again["added"] == [] == again["marked"] and again["unchanged"] == 22
+    client.close_account(AccountId=made[5])
+    marked = command.sync(role, "--ou", "/Workloads")["marked"]
+    assert [(one["id"], one["before"]["standing"], one["after"]["standing"]) for one in marked] == [(made[5], "active", "suspended")]
+    shown = command.show(made[5])
+    assert shown["organisation"]["standing"] == "suspended" and shown["status"] == "pending", "marked, and not revoked or removed"
+    acts = [change["evidence"].get("act") for change in shown["history"]]
+    assert acts == ["connect", "sync-org", "sync-org"] and shown["history"][-1]["evidence"]["standing"] == "suspended"
+    assert "suspended" in command.run("show", made[5]).stdout
+
+
+def test_what_was_disconnected_stays_so_and_what_left_is_marked(organisation):
+    command, client, role, made, _ = organisation
+    command.sync(role)
+    command.run("remove", made[3])
+    client.remove_account_from_organization(AccountId=made[4])
+    found = command.sync(role)
+    assert [one["after"]["standing"] for one in found["marked"] if one["id"] == made[4]] == ["left"]
+    assert "disconnected" in {one["id"]: one["why"] for one in found["skipped"]}[made[3]]
+    assert made[4] in command.list() and made[3] not in command.list()
+
+
+def test_each_member_has_an_external_id_of_the_template(organisation, moto):
+    """The grant that was sealed is the one that AssumeRole is asked with."""
+    command, _, role, made, _ = organisation
+    command.sync(role)
+    found = json.loads(command.run("verify", made[0], "--json", "--wait", "0s", ok=(0, 1, 3)).stdout)[0]
+    assert found["lets_in"], found
+
+
+class Simulated:
+    def __init__(self, fleetscan, folder):
+        self.aws = simulated.Simulated(fleetscan, folder, "--accounts", "40", "--limits", "off")
+        hub = self.aws.get("hub")
+        self.command = Command(fleetscan, folder, self.aws.url, hub["access_key_id"], hub["secret_access_key"])
+
+    def manager(self):
+        """An account that may read its organisation, and what boto3 reads of it."""
+        for account in self.aws.accounts:
+            try:
+                client = self.aws.client(account, "organizations", "us-east-1")
+                roots = client.list_roots()["Roots"]
+            except Exception:
+                continue
+            members = {}
+            todo = [root["Id"] for root in roots]
+            while todo:
+                parent = todo.pop()
+                for page in client.get_paginator("list_accounts_for_parent").paginate(ParentId=parent, PaginationConfig={"PageSize": 1}):
+                    members.update({found["Id"]: found for found in page["Accounts"]})
+                for page in client.get_paginator("list_organizational_units_for_parent").paginate(ParentId=parent):
+                    todo += [found["Id"] for found in page["OrganizationalUnits"]]
+            if len(members) > 2:
+                return account, members
+        raise AssertionError("no simulated account has an organisation")
+
+
+@pytest.fixture
+def simulation(fleetscan, tmp_path):
+    world = Simulated(fleetscan, tmp_path)
+    yield world
+    world.aws.end()
+
+
+def test_a_partial_listing_adds_and_marks_nothing(simulation, tmp_path):
+    account, members = simulation.manager()
+    command = simulation.command
+    role_id = tmp_path / "manager"
+    role_id.write_text(account["external_id"])
+    flags = ("--org-external-id-file", role_id)
+    whole = command.sync(account["role_arn"], *flags)
+    assert whole["complete"] and {one["id"] for one in whole["added"]} == set(members), "every unit and every page"
+    victim = next(iter(members))
+    # The registry knows more than a listing that stops half-way.
+    simulation.aws.do("detach_actions", account=account["id"], actions=["organizations:ListOrganizationalUnitsForParent"])
+    part = command.sync(account["role_arn"], *flags, ok=(3,))
+    assert not part["complete"] and part["marked"] == [] and "ListOrganizationalUnitsForParent" in part["gaps"][0]
+    assert command.show(victim)["organisation"]["standing"] == "active"
+    told = command.run("sync-org", "--org-role", account["role_arn"], "--external-id-file", command.external, *flags, "--dry-run", ok=(3,)).stdout
+    assert "not read whole" in told and account["external_id"] not in told and "role/" not in told
+    simulation.aws.do("detach_actions", account=account["id"], actions=["organizations:ListTargetsForPolicy"])
+    assert any("ListTargetsForPolicy" in gap for gap in command.sync(account["role_arn"], *flags, ok=(3,))["gaps"])
+    simulation.aws.do("delete_role", account=account["id"])
+    ended = command.run("sync-org", "--org-role", account["role_arn"], "--external-id-file", command.external, *flags, ok=(1,))
+    assert "does not let fleetscan in" in ended.stderr and account["role_arn"] not in ended.stderr
+
+
+def test_only_organisations_operations_are_called(simulation, tmp_path):
+    account, _ = simulation.manager()
+    role_id = tmp_path / "manager"
+    role_id.write_text(account["external_id"])
+    before = simulation.aws.get("counters")["operations"]
+    simulation.command.sync(account["role_arn"], "--org-external-id-file", role_id)
+    after = simulation.aws.get("counters")["operations"]
+    called = {name for name, results in after.items() if results != before.get(name)}
+    assert called <= {"sts:AssumeRole", "sts:GetCallerIdentity"} | {name for name in after if name.startswith("organizations:")}, called
+
+
+def test_bad_input_says_what_to_mend(fleetscan, tmp_path):
+    command = Command(fleetscan, tmp_path, "http://127.0.0.1:1", "a", "b")
+    (tmp_path / "short").write_text("short")
+    for flags, word in [
+        (("--org-role", "nonsense", "--external-id-file", command.external), "--org-role"),
+        (("--org-role", "111122223333", "--external-id-file", command.external), "not connected"),
+        (("--org-role", "111122223333", "--external-id-file", tmp_path / "short"), "5 characters"),
+        (("--org-role", "111122223333", "--external-id-file", tmp_path / "none"), "no ExternalId file"),
+        (("--org-role", "111122223333", "--external-id-file", command.external, "--ou", "Workloads"), "/Workloads"),
+        (("--org-role", "111122223333", "--external-id-file", command.external, "--role-name", "a b"), "SecurityV0ReadOnly"),
+    ]:
+        ended = command.run("sync-org", *flags, ok=(2,))
+        assert word in ended.stderr, ended.stderr
