@@ -1,6 +1,6 @@
 use crate::{calls, shape::Shapes, sizes::Sizes};
 use fleetscan_proto::{
-    AccountId, KNOWN_REGIONS, DEFAULT_REGIONS,
+    AccountId, DEFAULT_REGIONS, KNOWN_REGIONS,
     catalogue::{Catalogue, Operation, Service},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -10,8 +10,16 @@ const FIRST_ACCOUNT: u64 = 100_000_000_000;
 
 /// Where accounts live, the likelier ones more than once.
 const HOMES: [&str; 10] = [
-    "us-east-1", "us-east-1", "us-east-1", "us-west-2", "us-west-2", "eu-west-1", "eu-west-1", "eu-central-1",
-    "ap-southeast-2", "ap-northeast-1",
+    "us-east-1",
+    "us-east-1",
+    "us-east-1",
+    "us-west-2",
+    "us-west-2",
+    "eu-west-1",
+    "eu-west-1",
+    "eu-central-1",
+    "ap-southeast-2",
+    "ap-northeast-1",
 ];
 
 /// An estate that cannot be.

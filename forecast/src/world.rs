@@ -13,11 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant as RealInstant},
 };
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Tasks that each shard's queue takes, as on the fleet's broker.
@@ -296,12 +292,8 @@ fn sessions(span: &Span) -> u64 {
 
 fn turnaround(bound: &Bound, spans: &[Option<Span>]) -> Turnaround {
     let taken = |span: &Span| span.last.duration_since(span.first).as_secs_f64();
-    let mut by_calls: Vec<(u32, f64)> = bound
-        .by_account
-        .iter()
-        .zip(spans)
-        .filter_map(|(calls, span)| Some((*calls, taken(span.as_ref()?))))
-        .collect();
+    let mut by_calls: Vec<(u32, f64)> =
+        bound.by_account.iter().zip(spans).filter_map(|(calls, span)| Some((*calls, taken(span.as_ref()?)))).collect();
     by_calls.sort_by(|a, b| a.0.cmp(&b.0));
     let mut smallest: Vec<f64> = by_calls.iter().take(by_calls.len().div_ceil(10)).map(|(_, taken)| *taken).collect();
     smallest.sort_by(f64::total_cmp);

@@ -1,7 +1,5 @@
 use async_trait::async_trait;
-use fleetscan_proto::{
-    AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue, shard_of,
-};
+use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue, shard_of};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},

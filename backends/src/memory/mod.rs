@@ -91,9 +91,8 @@ impl Store for MemoryStore {
     }
 
     async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError> {
-        let fits = |row: &ScanRow| {
-            row.spec.plan == plan && row.state == ScanState::Running && row.spec.started_at >= since
-        };
+        let fits =
+            |row: &ScanRow| row.spec.plan == plan && row.state == ScanState::Running && row.spec.started_at >= since;
         Ok(self.scans().await?.into_iter().find(fits))
     }
 

@@ -1,0 +1,92 @@
+//! Whole scans of the fleet's own code in virtual time: how long they take against the bound, and at what cost.
+#![allow(clippy::unwrap_used)]
+
+use fleetscan_forecast::{Bound, Estate, Figures, Setting, Sizes, simulate};
+use fleetscan_proto::{Profile, catalogue::Catalogue};
+use fleetscan_worker::WorkerConfig;
+use std::{sync::Arc, time::Duration};
+
+const SHARE: f64 = 0.5;
+
+/// Accounts that differ much, with a giant among them.
+const UNEVEN: &str = r#"
+extends = "typical"
+[accounts]
+factor = 0.5
+spread = 1.0
+giants = 0.01
+giant_factor = 30.0
+[regions]
+busy = 1
+busy_part = 0.2
+"#;
+
+fn estate(accounts: u32, regions: usize, sizes: &str) -> Arc<Estate> {
+    let part = Profile::built_in("securityv0").unwrap().of(Catalogue::built_in()).unwrap();
+    let sizes = Sizes::parse("uneven.toml", sizes).unwrap();
+    Arc::new(Estate::new(accounts, regions, Arc::new(part), sizes, 1).unwrap())
+}
+
+fn setting(workers: usize) -> Setting {
+    Setting {
+        workers,
+        worker: WorkerConfig { share: SHARE, ..WorkerConfig::default() },
+        profile: "securityv0".into(),
+        profile_file: None,
+        latency: Duration::from_millis(60),
+        window: 16_384,
+        shards: 32,
+    }
+}
+
+fn scan(estate: &Arc<Estate>, workers: usize) -> (Figures, Bound) {
+    let bound = Bound::of(estate, SHARE);
+    let figures = simulate(estate, &bound, &setting(workers)).unwrap();
+    (figures, bound)
+}
+
+#[test]
+fn two_hundred_accounts_on_four_workers_take_little_more_than_the_bound() {
+    let (figures, bound) = scan(&estate(200, 5, UNEVEN), 4);
+    assert_eq!((figures.cells, figures.holes), (bound.cells, 0), "{figures:?}");
+    assert!(figures.ratio() <= 1.15, "{figures:?}");
+    // Nothing is asked twice, and nothing that the catalogue wants is left out; the probe asks a little of its own.
+    let extra = figures.calls - figures.throttled - bound.calls;
+    assert!((200..=400).contains(&extra), "{} calls, {} needed, {} throttled", figures.calls, bound.calls, figures.throttled);
+    assert!(figures.assume_role * 10 <= figures.assume_role_least * 13, "{figures:?}");
+    let turnaround = &figures.turnaround;
+    assert!(turnaround.largest > 0.8 * figures.seconds, "the giant is what takes so long: {figures:?}");
+    assert!(turnaround.smallest_most < 0.3 * turnaround.largest, "the smallest wait for the largest: {figures:?}");
+    assert!(figures.pending <= 16_384 && figures.queue <= 16_384 + 200, "{figures:?}");
+}
+
+#[test]
+fn more_workers_are_never_slower() {
+    let estate = estate(60, 4, UNEVEN);
+    let seconds: Vec<f64> = [1, 2, 4, 12].iter().map(|workers| scan(&estate, *workers).0.seconds).collect();
+    for pair in seconds.windows(2) {
+        assert!(pair[1] <= pair[0] * 1.05, "{seconds:?}");
+    }
+    assert!(seconds[3] < seconds[0], "{seconds:?}");
+}
+
+#[test]
+fn a_small_window_is_kept() {
+    let estate = estate(60, 4, UNEVEN);
+    let bound = Bound::of(&estate, SHARE);
+    let figures = simulate(&estate, &bound, &Setting { window: 512, ..setting(2) }).unwrap();
+    assert_eq!((figures.cells, figures.holes), (bound.cells, 0));
+    // An account is let in when its cells would fit, as far as can be guessed.
+    assert!(figures.pending <= 512 + 128 && figures.queue <= 512 + 128 + 60, "{figures:?}");
+}
+
+#[test]
+#[ignore = "minutes: a thousand accounts in every region, on several numbers of workers"]
+fn a_thousand_accounts_take_little_more_than_the_bound() {
+    let estate = estate(1_000, 17, UNEVEN);
+    for workers in [4, 16] {
+        let (figures, _) = scan(&estate, workers);
+        assert!(figures.ratio() <= 1.25, "{figures:?}");
+        assert!(figures.assume_role * 10 <= figures.assume_role_least * 13, "{figures:?}");
+    }
+}
