@@ -55,6 +55,7 @@ pub async fn run(args: PlanArgs, terminal: Terminal) -> Result<u8, Failure> {
         latency: Duration::from_millis(asked.args.latency),
         window: asked.args.window as usize,
         shards: asked.shards,
+        slice: 1,
     };
     // Simulations have runtimes of their own, whose clocks stand still.
     let told = tokio::task::spawn_blocking(move || asked.forecast(&setting)).await.map_err(Failure::failed)??;
@@ -118,7 +119,12 @@ impl Asked {
             for _ in 0..threads {
                 scope.spawn(|| {
                     while let Some(workers) = lock(&waiting).pop() {
-                        let figures = simulate(&self.estate, &bound, &Setting { workers, ..setting.clone() });
+                        let slice = match self.args.whole {
+                            true => 1,
+                            false => Setting::best_slice(self.args.accounts as usize, workers, setting.window),
+                        };
+                        let setting = Setting { workers, slice, ..setting.clone() };
+                        let figures = simulate(&self.estate, &bound, &setting);
                         if let Ok(figures) = &figures {
                             let took = time(Duration::from_secs_f64(figures.took));
                             display::note(&format!("Simulated {} in {took}", many(workers as u64, "worker")));
@@ -283,6 +289,12 @@ impl Told {
         }
         for sentence in self.advice() {
             writeln!(out, "{sentence}")?;
+        }
+        if let Some(parts) = self.plans.iter().map(|figures| figures.slice).filter(|parts| *parts > 1).max() {
+            let note = format!(
+                "Simulated was one account of up to {parts}, by as many fewer workers: --whole simulates every account."
+            );
+            writeln!(out, "{}", terminal.dim(&note))?;
         }
         writeln!(out, "{}", terminal.dim(&format!("Modelled: {}.", MODELLED.join("; "))))?;
         Ok(())

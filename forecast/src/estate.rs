@@ -1,4 +1,4 @@
-use crate::{calls, shape::Shapes, sizes::Sizes};
+use crate::{Bound, calls, shape::Shapes, sizes::Sizes};
 use fleetscan_proto::{
     AccountId, DEFAULT_REGIONS, KNOWN_REGIONS,
     catalogue::{Catalogue, Operation, Service},
@@ -29,9 +29,11 @@ pub struct EstateError(String);
 
 /// Accounts with what is in them. Nothing is stored: each figure is drawn anew from the seed whenever it is asked for,
 /// and is always the same.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Estate {
     pub(crate) accounts: u32,
+    /// Numbers of the accounts that are scanned: all, or a slice of them.
+    pub(crate) members: Vec<u32>,
     pub(crate) regions: Vec<String>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) shapes: Shapes,
@@ -83,7 +85,23 @@ impl Estate {
             }
         }
         let regions = known.into_iter().take(regions).collect();
-        Ok(Self { accounts, regions, catalogue, shapes, sizes, seed, tops })
+        let members = (0..accounts).collect();
+        Ok(Self { accounts, members, regions, catalogue, shapes, sizes, seed, tops })
+    }
+
+    /// One account of every `parts`, so chosen that all sizes are in it as often as in the whole: the accounts are put in
+    /// the order of their calls, and of each so many neighbours one is taken. The largest account is always among them,
+    /// and the one whose slowest bucket takes longest.
+    pub(crate) fn slice(&self, bound: &Bound, parts: usize) -> Estate {
+        let mut by_calls = self.members.clone();
+        by_calls.sort_by_key(|account| std::cmp::Reverse(bound.by_account[*account as usize]));
+        let middle = |(n, part): (usize, &[u32])| part.get(if n == 0 { 0 } else { part.len() / 2 }).copied();
+        let mut members: Vec<u32> = by_calls.chunks(parts.max(1)).enumerate().filter_map(middle).collect();
+        let seconds = |account: &&u32| bound.seconds[**account as usize];
+        members.extend(self.members.iter().max_by(|a, b| seconds(a).total_cmp(&seconds(b))));
+        members.sort_unstable();
+        members.dedup();
+        Estate { members, ..self.clone() }
     }
 
     /// How many accounts there are.

@@ -5,6 +5,8 @@ use serde::Serialize;
 pub struct Figures {
     /// Workers.
     pub workers: usize,
+    /// One account of so many was simulated; the counts are those of the whole.
+    pub slice: usize,
     /// Seconds from the scan's start to its last outcome.
     pub seconds: f64,
     /// The least that it could have taken with these workers.

@@ -15,7 +15,7 @@ struct Fields {
 }
 
 /// Fields of items by service, operation and emit.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shapes(HashMap<String, HashMap<String, Vec<Fields>>>);
 
 impl Shapes {

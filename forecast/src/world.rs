@@ -45,6 +45,20 @@ pub struct Setting {
     pub window: usize,
     /// Shards of the queue.
     pub shards: u16,
+    /// One account of so many is simulated, by as many fewer workers within a window as much smaller: accounts share
+    /// nothing but workers and window, so that each fares as it would among all. Must divide the workers.
+    pub slice: usize,
+}
+
+impl Setting {
+    /// The coarsest slice that is as good as the whole: of at least so many accounts, and of a window in which several
+    /// accounts still fit.
+    pub fn best_slice(accounts: usize, workers: usize, window: usize) -> usize {
+        const ACCOUNTS: usize = 500;
+        const WINDOW: usize = 4_096;
+        let most = (accounts / ACCOUNTS).min(window / WINDOW);
+        (1..=most.max(1)).rev().find(|parts| workers.is_multiple_of(*parts)).unwrap_or(1)
+    }
 }
 
 /// Why there are no figures.
@@ -72,11 +86,46 @@ pub fn simulate(estate: &Arc<Estate>, bound: &Bound, setting: &Setting) -> Resul
     if setting.workers == 0 || setting.shards == 0 {
         return Err(SimulationError::Refused("a scan needs at least one worker and one shard".into()));
     }
+    if setting.slice > 1 {
+        return simulate_slice(estate, bound, setting);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let began = RealInstant::now();
     let mut figures = runtime.block_on(World::new(estate, setting)?.scan(bound))?;
     figures.took = began.elapsed().as_secs_f64();
     Ok(figures)
+}
+
+/// Scans a slice, and makes of its figures those of the whole.
+fn simulate_slice(estate: &Arc<Estate>, bound: &Bound, setting: &Setting) -> Result<Figures, SimulationError> {
+    let parts = setting.slice;
+    if !setting.workers.is_multiple_of(parts) {
+        return Err(SimulationError::Refused(format!("{} workers are not to be divided by {parts}", setting.workers)));
+    }
+    let slice = Arc::new(estate.slice(bound, parts));
+    let workers = setting.workers / parts;
+    let fewest = u16::try_from(workers).unwrap_or(u16::MAX);
+    let shards = (setting.shards / u16::try_from(parts).unwrap_or(u16::MAX)).max(fewest).max(1);
+    let smaller = Setting { workers, shards, window: (setting.window / parts).max(1), slice: 1, ..setting.clone() };
+    let figures = simulate(&slice, bound, &smaller)?;
+    let times = parts as u64;
+    let at_once = setting.workers * setting.worker.concurrency;
+    Ok(Figures {
+        workers: setting.workers,
+        slice: parts,
+        bound: bound.seconds(setting.latency.as_secs_f64(), at_once),
+        cells: figures.cells * times,
+        holes: figures.holes * times,
+        calls: figures.calls * times,
+        throttled: figures.throttled * times,
+        deferred: figures.deferred * times,
+        assume_role: figures.assume_role * times,
+        assume_role_least: figures.assume_role_least * times,
+        assume_role_rate: figures.assume_role_rate * parts as f64,
+        queue: figures.queue * times,
+        pending: figures.pending * times,
+        ..figures
+    })
 }
 
 /// The hub is always itself.
@@ -111,7 +160,7 @@ impl<'a> World<'a> {
             let grant = Grant { role_arn: Secret::new("arn:aws:iam::model"), external_id: Secret::new("model") };
             Ok(Account { id, grant, name: None, customer: None, regions: estate.regions().to_vec() })
         };
-        let accounts: Result<Vec<Account>, SimulationError> = (0..estate.accounts()).map(account).collect();
+        let accounts: Result<Vec<Account>, SimulationError> = estate.members.iter().copied().map(account).collect();
         Ok(Self { estate, setting, accounts: Arc::new(Registry::new(accounts?)) })
     }
 
@@ -156,6 +205,7 @@ impl<'a> World<'a> {
         let latency = self.setting.latency.as_secs_f64();
         Ok(Figures {
             workers: self.setting.workers,
+            slice: 1,
             seconds,
             bound: bound.seconds(latency, at_once),
             cells: counts.cells,

@@ -168,6 +168,9 @@ pub struct PlanArgs {
     /// No other number of workers than the one that is named
     #[arg(long)]
     pub only: bool,
+    /// Simulate every account, where by default one of several stands for the others
+    #[arg(long)]
+    pub whole: bool,
     /// What is read: `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
     #[arg(long, env = "FLEETSCAN_PROFILE", default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
     pub profile: String,
