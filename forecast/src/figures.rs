@@ -46,7 +46,7 @@ pub struct Turnaround {
     pub smallest: f64,
     /// The slowest of that tenth.
     pub smallest_most: f64,
-    /// The account that needs the most calls.
+    /// The account whose slowest bucket takes longest.
     pub largest: f64,
 }
 

@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Workers that keep the fleet's own beat. Of more the beats are as many fewer, lest the simulation be busy with
 /// nothing else: each looks at all others' reports.
 const WORKERS_IN_TIME: usize = 16;
+/// After so long a fleet's workers know of each other, and each has its shards.
+const SETTLES_IN: Duration = Duration::from_secs(5);
 /// A session serves for so long: its 900 seconds without the margin in which it is replaced.
 const SESSION_SERVES: f64 = 840.0;
 
@@ -181,6 +183,8 @@ impl<'a> World<'a> {
         }
         let most = Arc::new(Mutex::new(Most::default()));
         let looks = tokio::spawn(look(Arc::clone(&queue), runner.progress(), Arc::clone(&aws), Arc::clone(&most)));
+        // A scan is asked of a fleet that is there: its shards have found their workers.
+        tokio::time::sleep(SETTLES_IN * slower(self.setting.workers)).await;
         let began = Instant::now();
         tokio::select! {
             end = runner.run(&opened, CancellationToken::new()) => drop(end?),
@@ -287,8 +291,7 @@ impl<'a> World<'a> {
         clock: &Arc<VirtualClock>,
         aws: &Arc<ModelledAws>,
     ) -> Vec<Arc<Worker>> {
-        let slower = self.setting.workers.div_ceil(WORKERS_IN_TIME);
-        let slower = u32::try_from(slower).unwrap_or(u32::MAX);
+        let slower = slower(self.setting.workers);
         let worker = |number: usize| {
             let config = WorkerConfig {
                 name: format!("worker-{number:03}"),
@@ -310,6 +313,11 @@ impl<'a> World<'a> {
         };
         (0..self.setting.workers).map(worker).collect()
     }
+}
+
+/// How many times slower than the fleet's own the beats of so many workers are.
+fn slower(workers: usize) -> u32 {
+    u32::try_from(workers.div_ceil(WORKERS_IN_TIME)).unwrap_or(u32::MAX)
 }
 
 /// Looks at the queue and the scan's progress, until it is aborted.
@@ -345,11 +353,13 @@ fn turnaround(bound: &Bound, spans: &[Option<Span>]) -> Turnaround {
     let mut by_calls: Vec<(u32, f64)> =
         bound.by_account.iter().zip(spans).filter_map(|(calls, span)| Some((*calls, taken(span.as_ref()?)))).collect();
     by_calls.sort_by(|a, b| a.0.cmp(&b.0));
+    let taken_by = bound.seconds.iter().zip(spans).filter_map(|(least, span)| Some((*least, taken(span.as_ref()?))));
+    let slowest = taken_by.max_by(|a, b| a.0.total_cmp(&b.0));
     let mut smallest: Vec<f64> = by_calls.iter().take(by_calls.len().div_ceil(10)).map(|(_, taken)| *taken).collect();
     smallest.sort_by(f64::total_cmp);
     Turnaround {
         smallest: smallest.get(smallest.len() / 2).copied().unwrap_or_default(),
         smallest_most: smallest.last().copied().unwrap_or_default(),
-        largest: by_calls.last().map(|(_, taken)| *taken).unwrap_or_default(),
+        largest: slowest.map(|(_, taken)| taken).unwrap_or_default(),
     }
 }

@@ -34,18 +34,21 @@ pub struct Refused {
     pub operation: String,
 }
 
+/// A service's operations that may be called, by name: the places of both in the catalogue.
+type Readable = HashMap<String, (usize, usize)>;
+
 /// Stands between every call and the network.
 #[derive(Debug, Clone)]
 pub struct Gate {
     catalogue: Arc<Catalogue>,
-    /// What may be read, by service and operation: their places in the catalogue, which never changes.
-    readable: Arc<HashMap<String, HashMap<String, (usize, usize)>>>,
+    /// By service. The catalogue never changes, so neither does what may be called.
+    readable: Arc<HashMap<String, Readable>>,
 }
 
 impl Gate {
     /// A gate for what this catalogue has.
     pub fn new(catalogue: Arc<Catalogue>) -> Self {
-        let mut readable: HashMap<String, HashMap<String, (usize, usize)>> = HashMap::new();
+        let mut readable: HashMap<String, Readable> = HashMap::new();
         for (at, service) in catalogue.services().iter().enumerate() {
             let by_name = readable.entry(service.id.clone()).or_default();
             for (index, operation) in service.operations.iter().enumerate() {
