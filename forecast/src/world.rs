@@ -352,7 +352,7 @@ fn turnaround(bound: &Bound, spans: &[Option<Span>]) -> Turnaround {
     let taken = |span: &Span| span.last.duration_since(span.first).as_secs_f64();
     let mut by_calls: Vec<(u32, f64)> =
         bound.by_account.iter().zip(spans).filter_map(|(calls, span)| Some((*calls, taken(span.as_ref()?)))).collect();
-    by_calls.sort_by(|a, b| a.0.cmp(&b.0));
+    by_calls.sort_by_key(|(calls, _)| *calls);
     let taken_by = bound.seconds.iter().zip(spans).filter_map(|(least, span)| Some((*least, taken(span.as_ref()?))));
     let slowest = taken_by.max_by(|a, b| a.0.total_cmp(&b.0));
     let mut smallest: Vec<f64> = by_calls.iter().take(by_calls.len().div_ceil(10)).map(|(_, taken)| *taken).collect();
