@@ -22,6 +22,9 @@ impl QueueFactory for InProcess {
     async fn queue(&self, capacity: usize) -> EmbeddedQueue {
         EmbeddedQueue::new(capacity)
     }
+    async fn sharded(&self, capacity: usize) -> EmbeddedQueue {
+        EmbeddedQueue::sharded(capacity, 4)
+    }
     async fn close(&self, queue: &EmbeddedQueue) {
         queue.close();
     }

@@ -23,6 +23,7 @@ mod machine;
 mod numbers;
 mod out;
 mod page;
+mod plan;
 mod profile;
 mod results;
 mod scan;
@@ -75,6 +76,7 @@ async fn run(args: args::Args) -> Result<u8, failure::Failure> {
             secrecy::keep_memory_private();
             scan::run(args, terminal).await
         }
+        args::Command::Plan(args) => plan::run(args, terminal).await,
         args::Command::Simulator(args) => simulator::run(args).await,
         args::Command::Catalogue(args) => catalogue::run(args),
         args::Command::Results(args) => results::run(args, terminal).await,

@@ -2,22 +2,21 @@
 
 use crate::{
     account::AccountContext,
+    aws::{Answer, Aws, Request, Unread},
     classify::{Class, classify},
     gate::Gate,
     guard::{Guard, Switches},
-    http::{Http, SendError},
+    http::SendError,
     limiter::{Bucket, Permit},
     metrics::{Metrics, result_of},
     retry::Backoff,
     session::{Session, SessionError, Sessions},
     stats::{InFlight, StatsCell},
-    typed,
-    wire::{RawAnswer, parse_answer, parse_error, prepare},
+    wire::{RawAnswer, parse_error},
 };
 use fleetscan_proto::{
     Clock, DeniedBy,
     catalogue::{Limit, Operation, Owner, Service},
-    redact,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -110,8 +109,8 @@ impl Default for CallPolicy {
 
 /// Makes calls on customers' sessions: the only way to do so.
 pub struct Caller {
-    /// The shared client.
-    pub http: Http,
+    /// Where calls go.
+    pub aws: Arc<dyn Aws>,
     /// What may be called.
     pub gate: Gate,
     /// Sessions.
@@ -255,17 +254,19 @@ impl Caller {
                 return Err(self.failed(call, trials, why));
             }
         };
-        if answer.status < 300 {
-            bucket.succeeded(permit);
-            tell("ok");
-            let mut value =
-                parse_answer(service, operation, &answer).map_err(|e| self.failed(call, trials, e.to_string()))?;
-            // Before anything else can see it; a look at the body tells whether there is anything to hide.
-            if redact::may_hold_external_ids(&answer.body) {
-                redact::external_ids(&mut value);
+        let answer = match answer.read(service, operation) {
+            Ok(value) => {
+                bucket.succeeded(permit);
+                tell("ok");
+                return Ok(value);
             }
-            return Ok(value);
-        }
+            Err(Unread::Malformed(error)) => {
+                bucket.succeeded(permit);
+                tell("ok");
+                return Err(self.failed(call, trials, error.to_string()));
+            }
+            Err(Unread::Error(answer)) => answer,
+        };
         let (code, message) = parse_error(service.protocol, &answer);
         let class = class_of(operation, &answer, &code, &message, call.paged);
         tell(result_of(class));
@@ -302,31 +303,18 @@ impl Caller {
         service: &Service,
         operation: &Operation,
         session: &Session,
-    ) -> Result<RawAnswer, SendError> {
-        if service.typed {
-            return typed::send(
-                &self.http,
-                self.gate_of(call.budget),
-                service,
-                &operation.name,
-                call.region,
-                call.params,
-                session,
-            )
-            .await;
-        }
-        let request = prepare(service, operation, call.params.clone());
-        self.http
-            .send(
-                service,
-                operation,
-                call.region,
-                call.account.id(),
-                request,
-                session.identity(),
-                SystemTime::from(self.clock.now()),
-            )
-            .await
+    ) -> Result<Answer, SendError> {
+        let request = Request {
+            account: call.account.id(),
+            service,
+            operation,
+            region: call.region,
+            params: call.params,
+            session,
+            gate: self.gate_of(call.budget),
+            now: SystemTime::from(self.clock.now()),
+        };
+        self.aws.exchange(request).await
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place sees the whole of an answer")]

@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 use fleetscan_proto::catalogue::{Catalogue, Operation, Service};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// Operations begin with one of these, or do not leave.
 pub(crate) const READ_VERBS: &[&str] = &["Get", "List", "Describe", "Head", "BatchGet", "Lookup", "Search", "Select"];
@@ -35,24 +35,41 @@ pub struct Refused {
     pub operation: String,
 }
 
+/// A service's operations that may be called, by name: the places of both in the catalogue.
+type Readable = HashMap<String, (usize, usize)>;
+
 /// Stands between every call and the network.
 #[derive(Debug, Clone)]
 pub struct Gate {
     catalogue: Arc<Catalogue>,
+    /// By service. The catalogue never changes, so neither does what may be called.
+    readable: Arc<HashMap<String, Readable>>,
 }
 
 impl Gate {
     /// A gate for what this catalogue has.
     pub fn new(catalogue: Arc<Catalogue>) -> Self {
-        Self { catalogue }
+        let mut readable: HashMap<String, Readable> = HashMap::new();
+        for (at, service) in catalogue.services().iter().enumerate() {
+            let by_name = readable.entry(service.id.clone()).or_default();
+            for (index, operation) in service.operations.iter().enumerate() {
+                // Of several with one name the first is meant.
+                let is_first = service.operation(&operation.name).is_some_and(|first| first.index == operation.index);
+                if is_first && may_read(service, operation) {
+                    by_name.insert(operation.name.clone(), (at, index));
+                }
+            }
+        }
+        Self { catalogue, readable: Arc::new(readable) }
     }
 
     /// Lets an operation through, or refuses it.
     pub fn admit(&self, service: &str, operation: &str) -> Result<(&Service, &Operation), Refused> {
-        let refused = || Refused { service: service.to_owned(), operation: operation.to_owned() };
-        let found = self.catalogue.service(service).and_then(|s| Some((s.as_ref(), s.operation(operation)?)));
-        let (service, operation) = found.ok_or_else(refused)?;
-        if may_read(service, operation) { Ok((service, operation)) } else { Err(refused()) }
+        let found = self.readable.get(service).and_then(|by_name| by_name.get(operation));
+        let (at, index) =
+            found.ok_or_else(|| Refused { service: service.to_owned(), operation: operation.to_owned() })?;
+        let service = &self.catalogue.services()[*at];
+        Ok((service, &service.operations[*index]))
     }
 }
 

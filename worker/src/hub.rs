@@ -231,11 +231,11 @@ impl Hub {
 
     /// Whether an account's role lets us in: AssumeRole, and the session is dropped unused.
     pub async fn lets_in(&self, account: &Account, session_name: &str) -> Result<(), AssumeFailure> {
-        self.assume(account, session_name, None).await.map(drop)
+        self.assume_role(account, session_name, None).await.map(drop)
     }
 
     /// AssumeRole for an account, with its ExternalId, for 900 seconds.
-    pub(crate) async fn assume(
+    pub(crate) async fn assume_role(
         &self,
         account: &Account,
         session_name: &str,

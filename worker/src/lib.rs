@@ -1,5 +1,6 @@
 //! The worker: the only crate that calls AWS, and on a customer's session only through the gate.
 //!
+//! * [`aws`]: the other end of a call: AWS, or a model of it
 //! * [`hub`]: the principal that fleetscan runs as
 //! * [`network`]: how AWS is reached, through proxies and to [`fips`] endpoints
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
@@ -18,6 +19,7 @@
 //! * [`Worker`]: takes tasks from the queue and does all this
 
 pub mod account;
+pub mod aws;
 pub mod call;
 pub mod classify;
 pub mod extract;

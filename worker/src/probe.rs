@@ -64,8 +64,8 @@ impl Prober<'_> {
     /// Who the session is, by the hub's STS, or by the one that stands in for it.
     async fn who(&self) -> Result<Value, CallError> {
         let mut answer = Err(CallError::Failed("there is no region of STS".into()));
-        for region in self.caller.sessions.hub().sts_regions() {
-            answer = self.call_in(region, "sts", "GetCallerIdentity", &Map::new()).await;
+        for region in self.caller.sessions.sts_regions() {
+            answer = self.call_in(&region, "sts", "GetCallerIdentity", &Map::new()).await;
             if !matches!(answer, Err(CallError::Failed(_))) {
                 break;
             }

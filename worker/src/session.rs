@@ -1,7 +1,8 @@
 //! Sessions of customers' accounts: one AssumeRole at a time an account, in memory only.
 
 use crate::{
-    hub::{AssumeFailure, AssumeFailureKind, Hub, session_name},
+    aws::{Aws, SessionKeys},
+    hub::{AssumeFailure, AssumeFailureKind, session_name},
     metrics::Metrics,
     reads::Reads,
     retry::Backoff,
@@ -127,7 +128,7 @@ type SlotKey = (AccountId, Option<Arc<str>>);
 
 /// The sessions of a worker.
 pub struct Sessions {
-    hub: Arc<Hub>,
+    hub: Arc<dyn Aws>,
     grants: Arc<dyn Grants>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -146,7 +147,7 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     /// Sessions on these terms.
     pub fn new(
-        hub: Arc<Hub>,
+        hub: Arc<dyn Aws>,
         grants: Arc<dyn Grants>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -157,9 +158,9 @@ impl Sessions {
         Self { hub, grants, store, clock, stats, metrics, terms, slots: Mutex::default() }
     }
 
-    /// Who assumes the roles.
-    pub fn hub(&self) -> &Hub {
-        &self.hub
+    /// Regions of STS, in the order in which they are asked.
+    pub fn sts_regions(&self) -> Vec<String> {
+        self.hub.sts_regions()
     }
 
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
@@ -347,15 +348,15 @@ fn label(kind: &AssumeFailureKind) -> &'static str {
     }
 }
 
-fn kept(credentials: aws_sdk_sts::types::Credentials, now: Timestamp) -> (Credentials, Timestamp) {
+fn kept(keys: SessionKeys, now: Timestamp) -> (Credentials, Timestamp) {
     // An expiry that is not in the future would make every call assume the role anew.
-    let stated = Timestamp::from_second(credentials.expiration.secs()).unwrap_or(now);
+    let stated = keys.expires_at.unwrap_or(now);
     let expires_at = stated.max(now + MARGIN + SignedDuration::from_secs(1));
     let until = SystemTime::from(expires_at);
     let kept = Credentials::new(
-        credentials.access_key_id,
-        credentials.secret_access_key,
-        Some(credentials.session_token),
+        keys.access_key_id,
+        keys.secret_access_key,
+        Some(keys.session_token),
         Some(until),
         "AssumeRole",
     );

@@ -9,3 +9,4 @@ mod thread;
 pub use lock::{DataLock, LockError};
 pub use queue::EmbeddedQueue;
 pub use store::EmbeddedStore;
+pub(crate) use store::SharedBuckets;

@@ -1,11 +1,11 @@
 use async_trait::async_trait;
-use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue};
+use fleetscan_proto::{AccountId, Delivery, Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue, shard_of};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,9 +17,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3_600);
 const MAX_DEAD: usize = 10_000;
 /// Marks at most: one a scan is what is asked of it.
 const MAX_MARKS: usize = 10_000;
-/// All there is lies in one shard: there is but one process.
-const ONLY_SHARD: u16 = 0;
-
 /// A queue in the process. It forgets all when the process ends: the store knows what is still to be done.
 #[derive(Debug, Clone)]
 pub struct EmbeddedQueue {
@@ -29,8 +26,8 @@ pub struct EmbeddedQueue {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    changed: Notify,
     capacity: usize,
+    shards: u16,
 }
 
 #[derive(Debug, Clone)]
@@ -39,29 +36,24 @@ struct Entry {
     redeliveries: u32,
 }
 
+/// The tasks of one shard that nobody holds.
 #[derive(Debug, Default)]
-struct State {
+struct Shard {
     urgent: VecDeque<Entry>,
     /// Waiting tasks by account; the accounts take turns.
     waiting: HashMap<AccountId, VecDeque<Entry>>,
     turns: VecDeque<AccountId>,
     delayed: BinaryHeap<Reverse<(Instant, u64)>>,
     delayed_tasks: HashMap<u64, Entry>,
-    held: BTreeMap<u64, (u64, Entry)>,
-    dead: VecDeque<(Task, String)>,
-    marks: HashSet<String>,
     ready: usize,
-    next_number: u64,
-    closed: bool,
+    /// Consumers that take from it, each with what wakes it.
+    takers: Vec<(u64, Arc<Notify>)>,
 }
 
-impl State {
-    fn number(&mut self) -> u64 {
-        self.next_number += 1;
-        self.next_number
-    }
+impl Shard {
     fn push(&mut self, entry: Entry, front: bool) {
         self.ready += 1;
+        self.takers.iter().for_each(|(_, wake)| wake.notify_one());
         if entry.task.lane == Lane::Urgent {
             return if front { self.urgent.push_front(entry) } else { self.urgent.push_back(entry) };
         }
@@ -101,6 +93,92 @@ impl State {
         }
         None
     }
+}
+
+/// What one consumer holds, and where it takes from.
+#[derive(Debug)]
+struct Holder {
+    held: BTreeMap<u64, Entry>,
+    prefetch: usize,
+    takes: Vec<u16>,
+    /// The shard that it looks into first: shards take turns, as accounts do.
+    turn: usize,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shards: Vec<Shard>,
+    holders: HashMap<u64, Holder>,
+    dead: VecDeque<(Task, String)>,
+    marks: HashSet<String>,
+    /// Tasks that wait, ready or delayed, and that are held.
+    size: usize,
+    next_number: u64,
+    closed: bool,
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+    fn shard(&mut self, task: &Task) -> &mut Shard {
+        let shard = shard_of(task.account(), u16::try_from(self.shards.len()).unwrap_or(u16::MAX));
+        &mut self.shards[usize::from(shard)]
+    }
+    fn push(&mut self, entry: Entry, front: bool) {
+        self.shard(&entry.task).push(entry, front);
+    }
+    /// The next task for a consumer that has room; else, when the next deferral of its shards ends.
+    fn pop(&mut self, consumer: u64, now: Instant) -> Result<Delivery, Option<Instant>> {
+        let tag = self.number();
+        let Some(holder) = self.holders.get_mut(&consumer) else { return Err(None) };
+        let mut next = None;
+        for shard in &holder.takes {
+            let due = self.shards[usize::from(*shard)].promote(now);
+            next = [next, due].into_iter().flatten().min();
+        }
+        if holder.held.len() >= holder.prefetch {
+            return Err(next);
+        }
+        // Urgent tasks of any shard come first.
+        let count = holder.takes.len();
+        let order = (0..count).map(|n| holder.takes[(holder.turn + n) % count]);
+        let is_urgent = |shard: &u16| !self.shards[usize::from(*shard)].urgent.is_empty();
+        let is_ready = |shard: &u16| self.shards[usize::from(*shard)].ready > 0;
+        let Some(shard) = order.clone().find(is_urgent).or_else(|| order.clone().find(is_ready)) else {
+            return Err(next);
+        };
+        let Some(entry) = self.shards[usize::from(shard)].pop() else { return Err(next) };
+        holder.turn = (holder.turn + 1) % count.max(1);
+        let delivery = Delivery { task: entry.task.clone(), redeliveries: entry.redeliveries, tag };
+        holder.held.insert(tag, entry);
+        // Another that waits in the same consumer's `next` may find more.
+        holder.wake.notify_one();
+        Ok(delivery)
+    }
+    fn choose(&mut self, consumer: u64, shards: &Shards) {
+        let count = u16::try_from(self.shards.len()).unwrap_or(u16::MAX);
+        let Some(holder) = self.holders.get_mut(&consumer) else { return };
+        holder.takes = (0..count).filter(|shard| shards.contains(*shard)).collect();
+        holder.turn = 0;
+        holder.wake.notify_one();
+        for (number, shard) in (0..count).zip(&mut self.shards) {
+            shard.takers.retain(|(id, _)| *id != consumer);
+            if shards.contains(number) {
+                shard.takers.push((consumer, Arc::clone(&holder.wake)));
+            }
+        }
+    }
+    /// A consumer is gone: what it held goes back.
+    fn leave(&mut self, consumer: u64) {
+        self.choose(consumer, &Shards::Only(BTreeSet::new()));
+        let Some(holder) = self.holders.remove(&consumer) else { return };
+        for (_, entry) in holder.held.into_iter().rev() {
+            self.redeliver(entry);
+        }
+    }
     fn redeliver(&mut self, mut entry: Entry) {
         entry.redeliveries += 1;
         if entry.redeliveries >= EmbeddedQueue::DELIVERY_LIMIT {
@@ -111,13 +189,11 @@ impl State {
         }
     }
     fn bury(&mut self, task: Task, reason: String) {
+        self.size -= 1;
         if self.dead.len() >= MAX_DEAD {
             self.dead.pop_front();
         }
         self.dead.push_back((task, reason));
-    }
-    fn size(&self) -> usize {
-        self.ready + self.delayed_tasks.len() + self.held.len()
     }
 }
 
@@ -127,12 +203,19 @@ impl EmbeddedQueue {
 
     /// A queue for at most `capacity` tasks, waiting, delayed and held together.
     pub fn new(capacity: usize) -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), capacity }) }
+        Self::sharded(capacity, 1)
+    }
+    /// The same with several shards, for several workers in one process; all of them together take `capacity` tasks.
+    pub fn sharded(capacity: usize, shards: u16) -> Self {
+        let shards = shards.max(1);
+        let state = State { shards: (0..shards).map(|_| Shard::default()).collect(), ..State::default() };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), capacity, shards }) }
     }
     /// Closes it: consumers get nothing more.
     pub fn close(&self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_waiters();
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.holders.values().for_each(|holder| holder.wake.notify_one());
     }
     /// The dead letters, oldest first, each with its reason.
     pub fn dead_letters(&self) -> Vec<(Task, String)> {
@@ -153,14 +236,13 @@ impl TaskQueue for EmbeddedQueue {
         if state.closed {
             return Err(QueueError::Refused("it is closed".into()));
         }
-        if state.size() + tasks.len() > self.shared.capacity {
+        if state.size + tasks.len() > self.shared.capacity {
             return Err(QueueError::Full);
         }
         for task in tasks {
             state.push(Entry { task: task.clone(), redeliveries: 0 }, false);
         }
-        drop(state);
-        self.shared.changed.notify_waiters();
+        state.size += tasks.len();
         Ok(())
     }
 
@@ -168,17 +250,29 @@ impl TaskQueue for EmbeddedQueue {
         if prefetch == 0 {
             return Err(QueueError::Refused("a prefetch of 0 would deliver nothing".into()));
         }
-        let id = self.shared.lock().number();
-        let takes = AtomicBool::new(shards.contains(ONLY_SHARD));
-        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, prefetch: usize::from(prefetch), takes }))
+        let wake = Arc::new(Notify::new());
+        let mut state = self.shared.lock();
+        let id = state.number();
+        let (held, takes) = (BTreeMap::new(), Vec::new());
+        let holder = Holder { held, prefetch: usize::from(prefetch), takes, turn: 0, wake: Arc::clone(&wake) };
+        state.holders.insert(id, holder);
+        state.choose(id, &shards);
+        drop(state);
+        Ok(Box::new(EmbeddedConsumer { shared: Arc::clone(&self.shared), id, wake, held: AtomicU64::new(0) }))
     }
 
     fn shards(&self) -> u16 {
-        1
+        self.shared.shards
     }
 
     async fn backlog(&self) -> Result<Vec<u64>, QueueError> {
-        Ok(vec![self.depth().await?.ready])
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let ready = state.shards.iter_mut().map(|shard| {
+            shard.promote(now);
+            shard.ready as u64
+        });
+        Ok(ready.collect())
     }
 
     async fn is_marked(&self, mark: &str) -> Result<bool, QueueError> {
@@ -198,21 +292,26 @@ impl TaskQueue for EmbeddedQueue {
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
+        let now = Instant::now();
         let mut state = self.shared.lock();
-        state.promote(Instant::now());
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        Ok(Depth {
-            ready: count(state.ready),
-            delayed: count(state.delayed_tasks.len()),
-            held: count(state.held.len()),
-            dead: count(state.dead.len()),
-        })
+        let mut depth = Depth { dead: state.dead.len() as u64, ..Depth::default() };
+        for shard in &mut state.shards {
+            shard.promote(now);
+            depth.ready += shard.ready as u64;
+            depth.delayed += shard.delayed_tasks.len() as u64;
+        }
+        depth.held = state.holders.values().map(|holder| holder.held.len() as u64).sum();
+        Ok(depth)
     }
 
     async fn purge(&self) -> Result<(), QueueError> {
         let mut state = self.shared.lock();
-        let (held, marks) = (std::mem::take(&mut state.held), std::mem::take(&mut state.marks));
-        *state = State { held, marks, next_number: state.next_number, closed: state.closed, ..State::default() };
+        for shard in &mut state.shards {
+            let takers = std::mem::take(&mut shard.takers);
+            *shard = Shard { takers, ..Shard::default() };
+        }
+        state.dead.clear();
+        state.size = state.holders.values().map(|holder| holder.held.len()).sum();
         Ok(())
     }
 }
@@ -220,26 +319,20 @@ impl TaskQueue for EmbeddedQueue {
 struct EmbeddedConsumer {
     shared: Arc<Shared>,
     id: u64,
-    prefetch: usize,
-    /// Whether it takes from the only shard.
-    takes: AtomicBool,
+    wake: Arc<Notify>,
+    /// Deliveries that it holds, for whoever only wants the number.
+    held: AtomicU64,
 }
 
 impl EmbeddedConsumer {
-    fn end(&self, state: &mut State, tag: u64) -> Result<Entry, QueueError> {
-        match state.held.get(&tag) {
-            Some((consumer, _)) if *consumer == self.id => {
-                state.held.remove(&tag).map(|(_, entry)| entry).ok_or(QueueError::NotHeld)
-            }
-            _ => Err(QueueError::NotHeld),
-        }
-    }
     fn finish(&self, tag: u64, then: impl FnOnce(&mut State, Entry)) -> Result<(), QueueError> {
         let mut state = self.shared.lock();
-        let entry = self.end(&mut state, tag)?;
+        let holder = state.holders.get_mut(&self.id).ok_or(QueueError::NotHeld)?;
+        let entry = holder.held.remove(&tag).ok_or(QueueError::NotHeld)?;
+        self.held.store(holder.held.len() as u64, Ordering::Release);
         then(&mut state, entry);
-        drop(state);
-        self.shared.changed.notify_waiters();
+        // There is room again.
+        self.wake.notify_one();
         Ok(())
     }
 }
@@ -248,32 +341,26 @@ impl EmbeddedConsumer {
 impl TaskConsumer for EmbeddedConsumer {
     async fn next(&self) -> Result<Option<Delivery>, QueueError> {
         loop {
-            let changed = self.shared.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
             let due = {
                 let mut state = self.shared.lock();
                 if state.closed {
+                    self.wake.notify_one();
                     return Ok(None);
                 }
-                let due = state.promote(Instant::now());
-                let held = state.held.values().filter(|(consumer, _)| *consumer == self.id).count();
-                if self.takes.load(Ordering::Acquire)
-                    && held < self.prefetch
-                    && let Some(entry) = state.pop()
-                {
-                    let tag = state.number();
-                    let delivery = Delivery { task: entry.task.clone(), redeliveries: entry.redeliveries, tag };
-                    state.held.insert(tag, (self.id, entry));
-                    return Ok(Some(delivery));
+                match state.pop(self.id, Instant::now()) {
+                    Ok(delivery) => {
+                        self.held.fetch_add(1, Ordering::AcqRel);
+                        return Ok(Some(delivery));
+                    }
+                    Err(due) => due,
                 }
-                due
             };
+            // A word that came since the look is kept until it is asked for.
             match due {
-                None => changed.await,
+                None => self.wake.notified().await,
                 Some(due) => {
                     tokio::select! {
-                        () = changed => {}
+                        () = self.wake.notified() => {}
                         () = tokio::time::sleep_until(due) => {}
                     }
                 }
@@ -282,18 +369,16 @@ impl TaskConsumer for EmbeddedConsumer {
     }
 
     fn held(&self) -> u64 {
-        let state = self.shared.lock();
-        state.held.values().filter(|(consumer, _)| *consumer == self.id).count() as u64
+        self.held.load(Ordering::Acquire)
     }
 
     async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
-        self.takes.store(shards.contains(ONLY_SHARD), Ordering::Release);
-        self.shared.changed.notify_waiters();
+        self.shared.lock().choose(self.id, &shards);
         Ok(())
     }
 
     async fn ack(&self, tag: u64) -> Result<(), QueueError> {
-        self.finish(tag, |_, _| {})
+        self.finish(tag, |state, _| state.size -= 1)
     }
 
     async fn defer(&self, tag: u64, task: Task, delay: Duration) -> Result<(), QueueError> {
@@ -303,8 +388,11 @@ impl TaskConsumer for EmbeddedConsumer {
                 return state.push(entry, false);
             }
             let number = state.number();
-            state.delayed.push(Reverse((Instant::now() + delay.min(LONGEST_DELAY), number)));
-            state.delayed_tasks.insert(number, entry);
+            let shard = state.shard(&entry.task);
+            shard.delayed.push(Reverse((Instant::now() + delay.min(LONGEST_DELAY), number)));
+            shard.delayed_tasks.insert(number, entry);
+            // Whoever waits must know when it ends.
+            shard.takers.iter().for_each(|(_, wake)| wake.notify_one());
         })
     }
 
@@ -319,15 +407,6 @@ impl TaskConsumer for EmbeddedConsumer {
 
 impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let mine: Vec<u64> =
-            state.held.iter().filter(|(_, (consumer, _))| *consumer == self.id).map(|(tag, _)| *tag).collect();
-        for tag in mine.into_iter().rev() {
-            if let Some((_, entry)) = state.held.remove(&tag) {
-                state.redeliver(entry);
-            }
-        }
-        drop(state);
-        self.shared.changed.notify_waiters();
+        self.shared.lock().leave(self.id);
     }
 }

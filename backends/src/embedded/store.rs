@@ -16,7 +16,7 @@ use fleetscan_proto::{
     ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
 };
 use jiff::Timestamp;
-use shared::SharedBuckets;
+pub(crate) use shared::SharedBuckets;
 use std::{
     collections::BTreeMap,
     fmt,

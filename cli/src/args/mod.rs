@@ -54,6 +54,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Scan the accounts of a file, from this machine
     Scan(ScanArgs),
+    /// How long a scan will take, and how many workers are worth having
+    Plan(PlanArgs),
     /// Serve a simulated AWS to scan
     Simulator(SimulatorArgs),
     /// What a scan reads
@@ -83,6 +85,7 @@ impl Command {
         match self {
             Command::Demo(args) => args.json,
             Command::Scan(args) => args.json,
+            Command::Plan(args) => args.json,
             Command::Simulator(_) => false,
             Command::Catalogue(args) => args.json,
             Command::Results(args) => match &args.command {
@@ -165,6 +168,52 @@ pub struct ScanArgs {
     pub json: bool,
     #[command(flatten)]
     pub hub: HubArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PlanArgs {
+    /// Accounts
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub accounts: u32,
+    /// Workers; with one number, a few around it are compared as well, with several those
+    #[arg(long, value_delimiter = ',', default_value = "10", value_name = "N,…", value_parser = workers)]
+    pub workers: Vec<usize>,
+    /// No other number of workers than the one that is named
+    #[arg(long)]
+    pub only: bool,
+    /// Simulate every account, where by default one of several stands for the others
+    #[arg(long)]
+    pub whole: bool,
+    /// What is read: `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
+    #[arg(long, env = "FLEETSCAN_PROFILE", default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
+    pub profile: String,
+    /// Regions that each account has enabled
+    #[arg(long, default_value_t = fleetscan_proto::DEFAULT_REGIONS.len(), value_name = "N")]
+    pub regions: usize,
+    /// The most of each published API limit that is used, above 0 and at most 1
+    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = share)]
+    pub share: f64,
+    /// Calls under way at once in each worker
+    #[arg(long, env = "FLEETSCAN_CONCURRENCY", value_parser = at_least_one)]
+    pub concurrency: Option<usize>,
+    /// How long AWS takes to answer a call, on average
+    #[arg(long, default_value_t = 60, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub latency: u64,
+    /// What is in the accounts: `small`, `typical`, `large`, or a file of your own
+    #[arg(long, default_value = "typical", value_name = "NAME|FILE")]
+    pub sizes: String,
+    /// Another seed draws other accounts
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The coordinator's --window
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(256..=1_000_000))]
+    pub window: u32,
+    /// The fleet's --shards; default: 32, or twice the workers where that is more
+    #[arg(long, env = "FLEETSCAN_SHARDS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -370,6 +419,13 @@ fn keep(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1000) => Ok(number),
         _ => Err("write a number from 1 to 1000".to_owned()),
+    }
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000) => Ok(number),
+        _ => Err("write a number from 1 to 1000, or several separated by commas".to_owned()),
     }
 }
 

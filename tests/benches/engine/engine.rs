@@ -51,7 +51,7 @@ impl Engine {
         let (clock, stats) = (Arc::new(SystemClock), Arc::new(StatsCell::default()));
         let id = account.id.clone();
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&hub),
+            hub.clone(),
             Arc::new(One(account)),
             Arc::clone(&store),
             clock.clone(),
@@ -65,7 +65,7 @@ impl Engine {
             .map(|o| o.emits[0].items.clone())
             .ok_or_else(|| anyhow::anyhow!("operation"))?;
         let caller = Caller {
-            http: hub.http().clone(),
+            aws: hub.clone(),
             gate: Gate::new(catalogue),
             sessions: Arc::clone(&sessions),
             clock,

@@ -9,10 +9,10 @@ mod task;
 
 use crate::{
     account::Accounts,
+    aws::Aws,
     call::{CallPolicy, Caller},
     gate::Gate,
     guard::Switches,
-    hub::Hub,
     metrics::Metrics,
     reads::ReadsByScan,
     session::{SessionTerms, Sessions},
@@ -105,8 +105,8 @@ pub struct WorkerParts {
     pub grants: Arc<dyn Grants>,
     /// What may be called.
     pub catalogue: Arc<Catalogue>,
-    /// Who assumes the roles.
-    pub hub: Arc<Hub>,
+    /// Who assumes the roles, and where calls go.
+    pub hub: Arc<dyn Aws>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who else is at work; `None`: nobody, and every account is this worker's.
@@ -185,7 +185,7 @@ impl Worker {
             SessionTerms { prefix: config.session_prefix.clone(), policy: config.session_policy.clone() },
         ));
         let caller = Caller {
-            http: parts.hub.http().clone(),
+            aws: Arc::clone(&parts.hub),
             gate: Gate::new(Arc::clone(&parts.catalogue)),
             sessions: Arc::clone(&sessions),
             clock: Arc::clone(&parts.clock),

@@ -11,6 +11,7 @@ pub use report::{Finding, Kind, Rights, Standing, Verification};
 
 use crate::{
     account::Accounts,
+    aws::Aws,
     call::{Budget, Call, CallError, CallPolicy, Caller},
     gate::Gate,
     guard::{Guard, Switches},
@@ -86,7 +87,7 @@ impl Verifier {
     pub fn new(parts: VerifierParts) -> Self {
         let (stats, metrics) = (Arc::new(StatsCell::default()), Arc::new(Metrics::new(&parts.catalogue)));
         let sessions = Arc::new(Sessions::new(
-            Arc::clone(&parts.hub),
+            Arc::clone(&parts.hub) as Arc<dyn Aws>,
             parts.grants,
             Arc::clone(&parts.store),
             Arc::clone(&parts.clock),
@@ -95,7 +96,7 @@ impl Verifier {
             SessionTerms { prefix: parts.session_prefix.clone(), policy: None },
         ));
         let caller = Caller {
-            http: parts.hub.http().clone(),
+            aws: Arc::clone(&parts.hub) as Arc<dyn Aws>,
             gate: Gate::new(parts.catalogue),
             sessions: Arc::clone(&sessions),
             clock: Arc::clone(&parts.clock),

@@ -14,14 +14,14 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Buckets that the whole fleet shares. On one machine that is the process, and nobody else draws on them.
 #[derive(Debug, Default)]
-pub(super) struct SharedBuckets {
+pub(crate) struct SharedBuckets {
     /// By bucket, when it would be full again (GCRA's theoretical arrival time).
     full_at: Mutex<HashMap<String, Instant>>,
 }
 
 impl SharedBuckets {
     /// Takes a permit, or answers how long to wait before asking again.
-    pub(super) fn take(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {
+    pub(crate) fn take(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {
         let unreasonable = || StoreError::Refused(format!("the shared bucket {bucket} has no sensible rate or burst"));
         let (Some(interval), Some(tolerance)) = (seconds(1.0 / rate), seconds((burst - 1.0) / rate)) else {
             return Err(unreasonable());

@@ -56,6 +56,8 @@ pub(super) struct Member {
     idle: u32,
     others: Vec<WorkerReport>,
     fellows: BTreeSet<String>,
+    /// The worker that each shard prefers of these fellows: the same until they change.
+    preferred: BTreeMap<u16, String>,
     chosen: BTreeSet<u16>,
     barred_version: Option<u64>,
     beats: u64,
@@ -77,6 +79,7 @@ impl Member {
             idle: 0,
             others: Vec::new(),
             fellows: BTreeSet::new(),
+            preferred: BTreeMap::new(),
             chosen: BTreeSet::new(),
             barred_version: None,
             beats: 0,
@@ -123,6 +126,9 @@ impl Member {
             // The fleet changed: who helped out gives back, and each shard goes where it is preferred.
             self.leased.values_mut().for_each(|leased| leased.adopted = false);
             self.given.clear();
+            let names: Vec<&str> = fellows.iter().map(String::as_str).collect();
+            let preferred = assign(&names, self.worker.desk.shards());
+            self.preferred = preferred.into_iter().map(|(shard, worker)| (shard, worker.to_owned())).collect();
             self.fellows = fellows;
         }
         self.cede(&orders).await?;
@@ -212,12 +218,10 @@ impl Member {
 
     /// Gives back shards that another prefers to have, or wants because it has nothing to do.
     async fn cede(&mut self, orders: &Orders) -> Result<(), StoreError> {
-        let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
-        let preferred = assign(&fellows, self.worker.desk.shards());
         let me = self.name().to_owned();
         let wanted = if orders.running.is_empty() { BTreeSet::new() } else { self.gifts() };
         for (shard, leased) in &mut self.leased {
-            let elsewhere = !leased.adopted && preferred.get(shard).is_some_and(|worker| *worker != me.as_str());
+            let elsewhere = !leased.adopted && self.preferred.get(shard).is_some_and(|worker| *worker != me);
             if leased.ceding_since.is_none() && (elsewhere || wanted.contains(shard)) {
                 tracing::info!(shard, helping = !elsewhere, "shard.ceding");
                 leased.ceding_since = Some(Instant::now());
@@ -258,10 +262,8 @@ impl Member {
             self.wants.clear();
             return Ok(());
         }
-        let fellows: Vec<&str> = self.fellows.iter().map(String::as_str).collect();
-        let preferred = assign(&fellows, self.worker.desk.shards());
         let mine: Vec<u16> =
-            preferred.iter().filter(|(_, worker)| **worker == self.name()).map(|(shard, _)| *shard).collect();
+            self.preferred.iter().filter(|(_, worker)| **worker == self.name()).map(|(shard, _)| *shard).collect();
         self.given.retain(|shard, given| self.leased.contains_key(shard) || given.elapsed() < GIVEN);
         for shard in mine {
             // One that another took over to help out is left to it until the fleet changes.
