@@ -8,7 +8,7 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    signals,
+    shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::SealedGrants;
@@ -25,6 +25,9 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     let name = backing::own_name(args.name.as_deref());
     let memory = Memory::of_fleet(&args.store).await?;
+    // Before the first scan, so that workers and `doctor` on other hosts can see whether they have the same folder.
+    let epoch = memory.fleet.epoch().await?;
+    shared_folder::open_and_mark(&Out::open(&args.out)?.name, &epoch)?;
     let queue = backing::queue(&args.broker, &name).await?;
     let hub = Hub::connect(HubOptions::default()).await.map_err(Failure::failed)?;
     let schedule = match args.every_hours {
@@ -62,7 +65,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
-        open_sink: Arc::new(fleetscan_worker::sink::open),
+        open_sink: Arc::new(move |name| shared_folder::open_and_mark(name, &epoch)),
     };
     let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());
     let options = FleetOptions {

@@ -5,7 +5,7 @@ use crate::{
     backing::{self, Memory},
     failure::{COMPLETE, Failure},
     listen::{self, Page},
-    profile, scan, signals,
+    profile, scan, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
@@ -25,6 +25,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         () = stop.cancelled() => return Ok(COMPLETE),
     };
     let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
+    let epoch = memory.fleet.epoch().await?;
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
     let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
     let config = WorkerConfig {
@@ -40,7 +41,10 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         WorkerParts {
             queue,
             store: memory.store.clone(),
-            sinks: Arc::new(Sinks::by_scan(memory.store)),
+            sinks: Arc::new(Sinks::by_scan(
+                memory.store,
+                Arc::new(move |name| shared_folder::open_marked(name, &epoch)),
+            )),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
             catalogue: Arc::new(Catalogue::built_in().clone()),
             hub,

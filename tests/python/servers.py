@@ -160,3 +160,22 @@ class Rabbit(Server):
             with contextlib.suppress(OSError):
                 if f"ERL_EPMD_PORT={self.epmd}".encode() in stat.read_bytes():
                     os.kill(int(stat.parent.name), signal.SIGKILL)
+
+
+class Configured(Server):
+    """A Redis of a configuration file, behind its password."""
+
+    def __init__(self, file, password):
+        self.file, self.password = file, password
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        self.log = open(self.file.parent / "log", "ab")
+        self.process = subprocess.Popen(["redis-server", self.file, "--port", str(self.port), "--bind", "127.0.0.1"], stdout=self.log, stderr=self.log)
+        until(lambda: answers(self.port) and b"PONG" in self.ask("PING"))
+
+    def ask(self, *words):
+        environment = {**os.environ, "REDISCLI_AUTH": self.password}
+        return subprocess.run(["redis-cli", "-p", str(self.port), *words], env=environment, capture_output=True, timeout=30).stdout

@@ -7,7 +7,7 @@ mod file;
 mod folders;
 mod records;
 
-pub use by_scan::{NoSink, Sinks};
+pub use by_scan::{NoSink, Opener, Sinks};
 pub use file::FileSink;
 pub use records::{RecordWriter, Written, read_records};
 
