@@ -83,7 +83,7 @@ def test_a_store_that_does_not_keep_what_it_acknowledges(team, name, value, word
 
 def test_a_store_that_tells_nobody_its_configuration_is_no_fault(team):
     """As managed ones, or a user with the least that docs/redis.md says is enough: INFO answers, CONFIG does not."""
-    team.redis.ask("ACL", "SETUSER", "managed", "on", ">word", "~fleetscan:*", "+@all", "-@dangerous", "+info")
+    team.redis.ask("ACL", "SETUSER", "managed", "on", ">word", "~{fleetscan:*", "+@all", "-@dangerous", "+info")
     found = looked(team, {"FLEETSCAN_STORE": team.redis.url.replace("redis://", "redis://managed:word@")}, ok=(0,))
     assert "does not say when that is synced" in found["durability"][1]
 
