@@ -170,12 +170,14 @@ def test_compose_files_keep_to_the_schema(name):
     jsonschema.validate(composed(name), schema_of_compose())
 
 
-def test_compose_starts_what_the_program_takes(takes):
+def test_compose_starts_what_the_program_takes(takes, fleetscan):
+    shared = composed()["x-environment"].keys()
+    assert {name for name in shared if name.startswith("FLEETSCAN_")} <= every_variable(fleetscan)
     ours = 0
     for name, service in merged()["services"].items():
         if "fleetscan" not in service["image"]:
             continue
-        takes(service.get("command", ["scans", "list"]), None if name in ("operator", "simulator") else service["environment"])
+        takes(service.get("command", ["scans", "list"]), service.get("environment", {}).keys() - shared)
         check = service.get("healthcheck", {}).get("test")
         if check:
             takes(check[2:])
