@@ -177,7 +177,7 @@ def test_compose_starts_what_the_program_takes(takes, fleetscan):
     for name, service in merged()["services"].items():
         if "fleetscan" not in service["image"]:
             continue
-        takes(service.get("command", ["scans", "list"]), service.get("environment", {}).keys() - shared)
+        takes(service.get("command", ["accounts", "list"]), service.get("environment", {}).keys() - shared)
         check = service.get("healthcheck", {}).get("test")
         if check:
             takes(check[2:])
@@ -276,6 +276,15 @@ def test_the_servers_run_with_their_files_and_the_fleet_with_their_users(fleetsc
         assert "administrator" not in rabbit.control("list_users")
     finally:
         team.end()
+
+
+def test_only_who_opens_grants_has_the_key(rendered):
+    services = composed()["services"]
+    assert {name for name, service in services.items() if "key" in service.get("secrets", [])} == {"worker", "operator"}
+    for overlay, one, pod in pods(rendered):
+        has = any(volume.get("secret", {}).get("secretName", "").startswith("fleetscan-key") for volume in pod.get("volumes", []))
+        assert has == (one["metadata"]["name"] in ("fleetscan-worker", "fleetscan-connect")), (overlay, one["metadata"]["name"])
+    assert "LoadCredential=key:" not in (DEPLOY / "systemd" / "fleetscan-coordinator.service").read_text()
 
 
 def test_prometheus_of_compose_watches_the_jobs_that_dashboards_know():

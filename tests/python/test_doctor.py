@@ -143,6 +143,7 @@ def test_a_broker_whose_queues_are_another_fleets(team):
 def test_a_broker_that_takes_no_messages(team):
     with users_and_alarms(team) as rabbit:
         rabbit.control("set_vm_memory_high_watermark", "absolute", "1")
+        servers.until(lambda: "memory" in rabbit.control("eval", "rabbit_alarm:get_alarms()."), 30)
         mends(looked(team), "broker", "an alarm is on", "rabbitmq-diagnostics alarms")
 
 

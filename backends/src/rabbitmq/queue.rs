@@ -109,7 +109,11 @@ impl RabbitQueue {
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let nobody = ShortString::from("fleetscan.nobody");
             let (exchange, plain) = (inner.topology.exchange(), BasicPublishOptions::default());
-            channel.basic_publish(exchange, nobody, plain, b"", BasicProperties::default()).await?.await?;
+            // The broker still takes the message with which it notices a publisher, and then reads no further.
+            for _ in 0..2 {
+                let (exchange, nobody) = (exchange.clone(), nobody.clone());
+                channel.basic_publish(exchange, nobody, plain, b"", BasicProperties::default()).await?.await?;
+            }
             Ok::<_, lapin::Error>(())
         };
         let taken = tokio::time::timeout(ALARM_TIMEOUT, asked).await;
