@@ -7,7 +7,7 @@ use crate::{
 use fleetscan_backends::{
     Keyring,
     embedded::{DataLock, EmbeddedStore},
-    rabbitmq::{RabbitOptions, RabbitQueue},
+    rabbitmq::{RabbitOptions, RabbitQueue, urls},
     redis::{RedisOptions, RedisStore},
 };
 use fleetscan_proto::{AccountRegistry, Fleet, Store};
@@ -56,23 +56,33 @@ impl Memory {
     }
 
     async fn shared(args: &StoreArgs, found: bool) -> Result<Self, Failure> {
-        let url = args.store.as_deref().unwrap_or_default();
-        let url = with_password(url, args.store_password_file.as_deref(), "--store")?;
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            return Err(Failure::usage("--store: write redis://HOST:6379 or rediss://HOST:6380"));
-        }
-        let options = RedisOptions { ca_file: args.store_ca.clone(), found, ..RedisOptions::new(url) };
-        let store = Arc::new(RedisStore::connect(options).await.map_err(Failure::failed)?);
+        let store = Arc::new(redis(args, found).await?);
         Ok(Self { store: store.clone(), fleet: store.clone(), registry: store, _lock: None })
     }
 }
 
+/// Connects to the fleet's store; `found`: and begins its memory where it has none.
+pub async fn redis(args: &StoreArgs, found: bool) -> Result<RedisStore, Failure> {
+    let url = args.store.as_deref().unwrap_or_default();
+    let url = with_password(url, args.store_password_file.as_deref(), "--store")?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        return Err(Failure::usage("--store: write redis://HOST:6379 or rediss://HOST:6380"));
+    }
+    let options = RedisOptions { ca_file: args.store_ca.clone(), found, ..RedisOptions::new(url) };
+    RedisStore::connect(options).await.map_err(Failure::failed)
+}
+
 /// Connects to the fleet's broker, which may be away for a while yet.
 pub async fn queue(args: &BrokerArgs, name: &str) -> Result<RabbitQueue, Failure> {
-    let url = with_password(&args.broker, args.terms.broker_password_file.as_deref(), "--broker")?;
-    if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
-        return Err(Failure::usage("--broker: write amqp://HOST:5672 or amqps://HOST:5671"));
+    let mut nodes = Vec::new();
+    for url in urls(&args.broker) {
+        let url = with_password(url, args.terms.broker_password_file.as_deref(), "--broker")?;
+        if !url.starts_with("amqp://") && !url.starts_with("amqps://") {
+            return Err(Failure::usage("--broker: write amqp://HOST:5672 or amqps://HOST:5671"));
+        }
+        nodes.push(url);
     }
+    let url = nodes.join(",");
     let options = RabbitOptions {
         ca_file: args.terms.broker_ca.clone(),
         shards: args.terms.shards,
@@ -138,7 +148,7 @@ fn with_password(url: &str, file: Option<&Path>, flag: &str) -> Result<String, F
             .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'))
             .is_some_and(|(user, _)| user.contains(':'))
     };
-    if std::env::args().any(|argument| argument.ends_with(url) && has_password(url)) {
+    if std::env::args().any(|argument| argument.contains(url) && has_password(url)) {
         return Err(Failure::usage(format!(
             "{flag}: a password in a flag shows in the process list: use the flag's environment variable, or its \
              password file"

@@ -9,7 +9,7 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    signals,
+    shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::SealedGrants;
@@ -26,6 +26,10 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     let name = backing::own_name(args.name.as_deref());
     let memory = Memory::of_fleet(&args.store).await?;
+    // Before the first scan, so that workers and `doctor` on other hosts can see whether they have the same folder.
+    let epoch = memory.fleet.epoch().await?;
+    let sinks = args.out.s3.options(hub::network(&args.hub)?);
+    shared_folder::open_and_mark(&Out::open(&args.out)?.name, &sinks, &epoch)?;
     let queue = backing::queue(&args.broker, &name).await?;
     let hub = hub::connect(&args.hub).await?;
     let schedule = match args.every_hours {
@@ -46,7 +50,6 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         keep_scans: args.keep,
         ..ScanOptions::default()
     };
-    let s3 = args.out.s3.options(crate::hub::network(&args.hub)?);
     let canaries = canaries(&args)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
@@ -65,7 +68,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),
-        open_sink: Arc::new(move |url: &str| fleetscan_worker::sink::open(url, &s3)),
+        open_sink: Arc::new(move |name| shared_folder::open_and_mark(name, &sinks, &epoch)),
     };
     let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());
     let options = FleetOptions {

@@ -15,12 +15,14 @@ mod deploy;
 mod display;
 mod doctor;
 mod failure;
+mod health;
 mod heap;
 mod hub;
 mod listen;
 mod logging;
 mod machine;
 mod numbers;
+mod options_page;
 mod out;
 mod page;
 mod plan;
@@ -29,6 +31,7 @@ mod results;
 mod scan;
 mod scans;
 mod secrecy;
+mod shared_folder;
 mod signals;
 mod simulator;
 mod summary;
@@ -94,5 +97,6 @@ async fn run(args: args::Args) -> Result<u8, failure::Failure> {
         args::Command::Switch(args) => switch::run(args).await,
         args::Command::Breaker(args) => breaker::run(args).await,
         args::Command::Doctor(args) => doctor::run(args).await,
+        args::Command::Health(args) => health::run(args).await,
     }
 }

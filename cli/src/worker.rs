@@ -6,7 +6,7 @@ use crate::{
     failure::{COMPLETE, Failure},
     hub,
     listen::{self, Page},
-    profile, scan, signals,
+    profile, scan, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
@@ -26,6 +26,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         () = stop.cancelled() => return Ok(COMPLETE),
     };
     let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
+    let epoch = memory.fleet.epoch().await?;
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
     let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
     let config = WorkerConfig {
@@ -37,12 +38,16 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         session_prefix: args.hub.session_prefix.clone(),
         ..scan::worker_config(args.concurrency, args.share, &part)?
     };
+    let sinks = args.s3.options(hub::network(&args.hub)?);
     let worker = Worker::new(
         config,
         WorkerParts {
             queue,
             store: memory.store.clone(),
-            sinks: Arc::new(Sinks::by_scan(memory.store, args.s3.options(crate::hub::network(&args.hub)?))),
+            sinks: Arc::new(Sinks::by_scan(
+                memory.store,
+                Arc::new(move |name| shared_folder::open_marked(name, &sinks, &epoch)),
+            )),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
             catalogue: Arc::new(Catalogue::built_in().clone()),
             hub,

@@ -97,14 +97,17 @@ class Redis(Server):
 
 
 class Rabbit(Server):
-    def __init__(self, folder, *settings, plugins=()):
+    def __init__(self, folder, *settings, plugins=(), epmd=None, cookie=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port, self.dist, self.epmd = free_port(), free_port(), free_port()
+        self.port, self.dist, self.epmd = free_port(), free_port(), epmd or free_port()
         self.url = f"amqp://guest@127.0.0.1:{self.port}"
         self.settings = settings
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
+        if cookie:
+            (home / ".erlang.cookie").write_text(cookie)
+            (home / ".erlang.cookie").chmod(0o400)
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -160,3 +163,46 @@ class Rabbit(Server):
             with contextlib.suppress(OSError):
                 if f"ERL_EPMD_PORT={self.epmd}".encode() in stat.read_bytes():
                     os.kill(int(stat.parent.name), signal.SIGKILL)
+
+
+class Cluster:
+    """Nodes of one RabbitMQ, on one machine: a port mapper and a cookie of their own."""
+
+    def __init__(self, folder, *settings, nodes=3):
+        epmd, cookie = free_port(), os.urandom(16).hex()
+        self.nodes = [Rabbit(pathlib.Path(folder) / f"node-{n}", *settings, epmd=epmd, cookie=cookie) for n in range(nodes)]
+        first = self.nodes[0].environment["RABBITMQ_NODENAME"]
+        for node in self.nodes[1:]:
+            node.control("stop_app")
+            node.control("join_cluster", first)
+            node.control("start_app")
+
+    @property
+    def url(self):
+        return ",".join(node.url for node in self.nodes)
+
+    def control(self, *words):
+        return next(node for node in self.nodes if node.process.poll() is None).control(*words)
+
+    def end(self):
+        for node in self.nodes:
+            node.end()
+
+
+class Configured(Server):
+    """A Redis of a configuration file, behind its password."""
+
+    def __init__(self, file, password):
+        self.file, self.password = file, password
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        self.log = open(self.file.parent / "log", "ab")
+        self.process = subprocess.Popen(["redis-server", self.file, "--port", str(self.port), "--bind", "127.0.0.1"], stdout=self.log, stderr=self.log)
+        until(lambda: answers(self.port) and b"PONG" in self.ask("PING"))
+
+    def ask(self, *words):
+        environment = {**os.environ, "REDISCLI_AUTH": self.password}
+        return subprocess.run(["redis-cli", "-p", str(self.port), *words], env=environment, capture_output=True, timeout=30).stdout

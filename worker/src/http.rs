@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::{
     identity::Identity,
     orchestrator::HttpRequest,
 };
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use aws_smithy_types::{DateTime, body::SdkBody, byte_stream::ByteStream, date_time::Format};
 use fleetscan_proto::{
     AccountId,
     catalogue::{Operation, Service},
@@ -143,6 +143,26 @@ impl Http {
             Ok(answer) => answer,
             Err(_) => Err(SendError::Transport("timed out".into())),
         }
+    }
+
+    /// What time it is at an endpoint, by the `Date` of whatever it answers to a request without a signature. It tells
+    /// how wrong our own clock is, which AWS's refusal of a signature does not.
+    ///
+    /// # Errors
+    /// No answer, or one without a date.
+    pub async fn time_at(&self, endpoint: &str) -> Result<SystemTime, SendError> {
+        let refused = |why: String| SendError::Refused(why);
+        let built = ::http::Request::builder()
+            .method("GET")
+            .uri(format!("{}/", endpoint.trim_end_matches('/')))
+            .header("user-agent", USER_AGENT)
+            .body(SdkBody::empty())
+            .map_err(|error| refused(error.to_string()))?;
+        let request = HttpRequest::try_from(built).map_err(|error| refused(error.to_string()))?;
+        let answer = self.connector.call(request).await.map_err(|error| SendError::Transport(transport(&error)))?;
+        let date = answer.headers().get("date").ok_or_else(|| refused("the answer has no date".into()))?;
+        let date = DateTime::from_str(date, Format::HttpDate).map_err(|error| refused(error.to_string()))?;
+        SystemTime::try_from(date).map_err(|error| refused(error.to_string()))
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<RawAnswer, SendError> {

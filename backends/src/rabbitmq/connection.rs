@@ -1,4 +1,7 @@
-use super::{options::RabbitOptions, trouble::Trouble};
+use super::{
+    options::{RabbitOptions, place},
+    trouble::Trouble,
+};
 use lapin::{
     AsyncTcpStream, Channel, Connection, ConnectionProperties,
     tcp::{RustlsConnector, RustlsConnectorConfig},
@@ -53,9 +56,31 @@ impl Socket {
 }
 
 impl Live {
-    /// Connects, once.
+    /// Connects to one of the nodes, each of which is tried once.
     pub async fn open(options: &RabbitOptions, purpose: &str) -> Result<Self, Trouble> {
-        let uri = options.uri().map_err(|error| Trouble::Refused(error.to_string()))?;
+        let mut nodes = options.nodes().map_err(|error| Trouble::Refused(error.to_string()))?;
+        // Beginning anywhere, so that a fleet's connections spread over the nodes.
+        let begin = usize::from(rand::random::<u16>()) % nodes.len().max(1);
+        nodes.rotate_left(begin);
+        let mut worst: Option<Trouble> = None;
+        for node in nodes {
+            match Self::open_node(options, node, purpose).await {
+                Ok(live) => return Ok(live),
+                // Where one node may be better soon, waiting mends it, whatever the others say: one that is starting
+                // refuses what it will take later.
+                Err(trouble) => {
+                    worst = Some(match (worst, trouble) {
+                        (Some(Trouble::Away(why)), _) => Trouble::Away(why),
+                        (_, trouble) => trouble,
+                    })
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(|| Trouble::Refused("the broker has no URL".into())))
+    }
+
+    async fn open_node(options: &RabbitOptions, uri: AMQPUri, purpose: &str) -> Result<Self, Trouble> {
+        let place = place(&uri);
         let tls = match uri.scheme {
             AMQPScheme::AMQP => None,
             AMQPScheme::AMQPS => Some(connector(options)?),
@@ -84,7 +109,7 @@ impl Live {
             properties,
         );
         let connected = timeout(options.connect_timeout, connecting).await;
-        let at = |why: String| format!("{}: {why}", options.place());
+        let at = |why: String| format!("{place}: {why}");
         match connected {
             Ok(Ok(connection)) => Ok(Self {
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),

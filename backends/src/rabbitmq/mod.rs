@@ -1,6 +1,6 @@
 //! The queue on RabbitMQ 3.10 and later.
 //!
-//! * [`RabbitQueue`]: the queue; [`RabbitOptions`]: where it is and how it is bounded
+//! * [`RabbitQueue`]: the queue; [`RabbitOptions`]: where it is and how it is bounded; [`urls`]: a cluster's nodes
 //! * `topology`: exchanges and queues, their names and arguments, and the choice of a delay
 //! * `link`, `connection`: connections that are made anew after any fault; the client's own recovery is never used
 //! * `publisher`: windows of confirmed messages, which several callers share
@@ -20,5 +20,5 @@ mod ready;
 mod topology;
 mod trouble;
 
-pub use options::RabbitOptions;
+pub use options::{RabbitOptions, urls};
 pub use queue::{DeadLetter, RabbitQueue};

@@ -9,7 +9,8 @@ const MAX_SHARDS: u16 = 1_024;
 /// `shards` and `max_length`.
 #[derive(Clone)]
 pub struct RabbitOptions {
-    /// `amqp[s]://user:password@host:port/vhost`. Secret: it is never shown, not even by `Debug`.
+    /// `amqp[s]://user:password@host:port/vhost`; several, separated by commas, for the nodes of one cluster. Secret: it
+    /// is never shown, not even by `Debug`.
     pub url: String,
     /// What the names of all exchanges and queues begin with.
     pub prefix: String,
@@ -64,14 +65,24 @@ impl RabbitOptions {
         if self.prefix.is_empty() || self.prefix.len() > 64 || !self.prefix.chars().all(plain) {
             return refuse("the prefix of queue names must be 1 to 64 letters, digits, '-', '_' or '.'".into());
         }
-        self.uri().map(drop)
+        self.nodes().map(drop)
     }
 
-    /// The URL in parts. Its errors never quote it.
-    pub(super) fn uri(&self) -> Result<AMQPUri, QueueError> {
+    /// The URLs in parts: the nodes of one cluster, each of which will do. Errors never quote them.
+    pub(super) fn nodes(&self) -> Result<Vec<AMQPUri>, QueueError> {
+        let nodes: Vec<AMQPUri> = urls(&self.url).map(|url| self.uri(url)).collect::<Result<_, _>>()?;
+        match nodes.split_first() {
+            Some((first, rest)) if rest.iter().any(|node| node.vhost != first.vhost) => Err(QueueError::Refused(
+                "the broker's URLs name different virtual hosts: the nodes of one cluster have the same".into(),
+            )),
+            _ => Ok(nodes),
+        }
+    }
+
+    fn uri(&self, url: &str) -> Result<AMQPUri, QueueError> {
         let shape = || QueueError::Refused("the broker's URL must be amqp[s]://user:password@host:port/vhost".into());
-        let mut uri: AMQPUri = self.url.parse().map_err(|_| shape())?;
-        if let Some(host) = bracketed_host(&self.url) {
+        let mut uri: AMQPUri = url.parse().map_err(|_| shape())?;
+        if let Some(host) = bracketed_host(url) {
             // The client's parser knows names and IPv4 only, and would quietly take localhost instead.
             uri.authority.host = host.to_owned();
         }
@@ -85,11 +96,30 @@ impl RabbitOptions {
 
     /// The broker's name for messages: no user, no password.
     pub(super) fn place(&self) -> String {
-        match self.uri() {
-            Ok(uri) => format!("{}://{}:{}", uri.scheme, uri.authority.host, uri.authority.port),
+        match self.nodes() {
+            Ok(nodes) => nodes.iter().map(place).collect::<Vec<_>>().join(", "),
             Err(_) => "an unreadable URL".into(),
         }
     }
+}
+
+/// A node's name for messages: no user, no password.
+pub(super) fn place(node: &AMQPUri) -> String {
+    format!("{}://{}:{}", node.scheme, node.authority.host, node.authority.port)
+}
+
+/// The URLs of a list. A comma within a URL separates nothing: it may be part of a password.
+pub fn urls(list: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let cut = text.match_indices(',').map(|(at, _)| at).find(|at| {
+            let next = text[at + 1..].trim_start();
+            next.starts_with("amqp://") || next.starts_with("amqps://")
+        });
+        rest = cut.map(|at| &text[at + 1..]);
+        Some(text[..cut.unwrap_or(text.len())].trim())
+    })
 }
 
 /// The IPv6 address of a URL, without its brackets.
@@ -134,12 +164,33 @@ mod tests {
     #[test]
     fn a_url_is_read_as_people_mean_it() {
         let read = |url: &str| {
-            let uri = RabbitOptions::new(url).uri().expect("a URL");
+            let mut nodes = RabbitOptions::new(url).nodes().expect("a URL");
+            assert_eq!(nodes.len(), 1);
+            let uri = nodes.remove(0);
             (uri.authority.host, uri.authority.port, uri.vhost)
         };
         assert_eq!(read("amqp://u:p@127.0.0.1:5673"), ("127.0.0.1".into(), 5673, "/".into()));
         assert_eq!(read("amqp://u:p@broker.example/"), ("broker.example".into(), 5672, "/".into()));
         assert_eq!(read("amqps://u:p@[::1]:9/fleet%2fone"), ("::1".into(), 9, "fleet/one".into()));
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_a_list() {
+        let read = |list: &str| {
+            let nodes = RabbitOptions::new(list).nodes()?;
+            Ok::<_, QueueError>(
+                nodes
+                    .into_iter()
+                    .map(|node| (node.authority.host, node.authority.userinfo.password))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let three = read("amqp://u:p,q@a.example/v, amqp://u:p,q@b.example/v,amqp://u:p,q@c.example/v").expect("three");
+        assert_eq!(three, ["a", "b", "c"].map(|host| (format!("{host}.example"), "p,q".to_owned())));
+        assert_eq!(RabbitOptions::new("amqp://u:p@a:1,amqp://u:p@b:2").place(), "amqp://a:1, amqp://b:2");
+        for bad in ["amqp://a/one,amqp://b/two", "amqp://a,", "amqp://a,,amqp://b", ""] {
+            assert!(matches!(read(bad), Err(QueueError::Refused(_))), "{bad:?}");
+        }
     }
 
     #[test]

@@ -14,14 +14,18 @@ use async_trait::async_trait;
 use fleetscan_proto::{Depth, Lane, QueueError, Shards, Task, TaskConsumer, TaskQueue};
 use futures_util::future::join_all;
 use lapin::{
-    Channel,
-    options::{BasicGetOptions, QueueDeclareOptions, QueuePurgeOptions},
+    BasicProperties, Channel,
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions},
     types::{FieldTable, ShortString},
 };
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
+
+/// A broker without an alarm confirms within milliseconds.
+const ALARM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The fleet's queue on RabbitMQ. Publishing, asking and each consumer have connections of their own, which are made
 /// anew after any fault: calls answer [`QueueError::Away`] meanwhile, and consumers go on by themselves.
@@ -89,6 +93,38 @@ impl RabbitQueue {
     pub fn close(&self) {
         self.inner.closed.store(true, Ordering::SeqCst);
         self.inner.consumers.close();
+    }
+
+    /// Publishes a message that no queue takes, to see whether the broker takes any: one whose alarm for memory or disk
+    /// is on holds publishers back without a word.
+    ///
+    /// # Errors
+    /// `Away` where it does not take it in time, `Refused` where this user may not publish.
+    pub async fn takes_messages(&self) -> Result<(), QueueError> {
+        let inner = &self.inner;
+        // A connection of its own: it may be blocked for good.
+        let live = Live::open(&inner.options, "asking whether messages are taken").await?;
+        let channel = live.channel().await?;
+        let asked = async {
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            let nobody = ShortString::from("fleetscan.nobody");
+            let (exchange, plain) = (inner.topology.exchange(), BasicPublishOptions::default());
+            // The broker still takes the message with which it notices a publisher, and then reads no further.
+            for _ in 0..2 {
+                let (exchange, nobody) = (exchange.clone(), nobody.clone());
+                channel.basic_publish(exchange, nobody, plain, b"", BasicProperties::default()).await?.await?;
+            }
+            Ok::<_, lapin::Error>(())
+        };
+        let taken = tokio::time::timeout(ALARM_TIMEOUT, asked).await;
+        let blocked = live.is_blocked();
+        live.cut();
+        match taken {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Trouble::from(error).into()),
+            Err(_) if blocked => Err(super::link::blocked().into()),
+            Err(_) => Err(QueueError::Away("it does not confirm a message".into())),
+        }
     }
 
     /// The oldest dead letters, at most so many. They stay.

@@ -109,6 +109,11 @@ impl Topology {
         format!("{}.{}", self.base, routing_key(lane, shard)).into()
     }
 
+    /// Where work is published to.
+    pub fn exchange(&self) -> ShortString {
+        self.exchange.clone()
+    }
+
     pub fn dead_queue(&self) -> ShortString {
         self.dead.clone()
     }

@@ -15,7 +15,9 @@ mod options;
 mod registry;
 mod scans;
 mod script;
+mod server;
 mod store;
 
 pub use options::RedisOptions;
+pub use server::ServerFacts;
 pub use store::RedisStore;

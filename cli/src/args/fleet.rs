@@ -25,8 +25,8 @@ pub struct StoreArgs {
 /// Where tasks go.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct BrokerArgs {
-    /// RabbitMQ of the fleet, amqp[s]://user@host:5672/vhost. A password comes in the environment or from a file,
-    /// never as a flag
+    /// RabbitMQ of the fleet, amqp[s]://user@host:5672/vhost; the nodes of a cluster separated by commas, each of which
+    /// will do. A password comes in the environment or from a file, never as a flag
     #[arg(long, env = "FLEETSCAN_BROKER", value_name = "URL", hide_env_values = true)]
     pub broker: String,
     #[command(flatten)]

@@ -78,6 +78,8 @@ pub enum Command {
     Breaker(BreakerArgs),
     /// Check credentials, folders and the clock, and say what to mend
     Doctor(DoctorArgs),
+    /// Ask a coordinator or worker whether it is well: exit 0, or 1 and why not
+    Health(HealthArgs),
 }
 
 impl Command {
@@ -102,6 +104,7 @@ impl Command {
             Command::Switch(args) => args.json,
             Command::Breaker(args) => args.json,
             Command::Doctor(args) => args.json,
+            Command::Health(_) => false,
         }
     }
 }
@@ -403,7 +406,7 @@ pub struct DoctorArgs {
     pub store: StoreArgs,
     #[command(flatten)]
     pub key: KeyArgs,
-    /// RabbitMQ of the fleet, amqp[s]://user@host:5672/vhost
+    /// RabbitMQ of the fleet, amqp[s]://user@host:5672/vhost; the nodes of a cluster separated by commas
     #[arg(long, env = "FLEETSCAN_BROKER", value_name = "URL", hide_env_values = true)]
     pub broker: Option<String>,
     #[command(flatten)]
@@ -427,6 +430,18 @@ fn workers(text: &str) -> Result<usize, String> {
         Ok(number @ 1..=1_000) => Ok(number),
         _ => Err("write a number from 1 to 1000, or several separated by commas".to_owned()),
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct HealthArgs {
+    /// The page to ask, as http://127.0.0.1:9464/readyz; default: the process's own, where FLEETSCAN_LISTEN says
+    pub url: Option<String>,
+    /// Where the process listens
+    #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS", value_parser = address)]
+    pub listen: Option<SocketAddr>,
+    /// Whether it can do its work, and not only whether it runs
+    #[arg(long)]
+    pub ready: bool,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -1,12 +1,13 @@
 //! What customers and operators deploy, made of the catalogue: role templates, policies, and the generated part of the
-//! customer's page. `fleetscan catalogue write` writes them into a copy of this repository; a test keeps what is
+//! customer's page; and what is made of the program itself: the page of its options, and its alerts for Kubernetes. `fleetscan catalogue write` writes them into a copy of this repository; a test keeps what is
 //! committed equal.
 
 mod boundary;
 mod page;
+mod rules;
 mod template;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, options_page};
 use fleetscan_proto::{Profile, catalogue::Catalogue};
 use fleetscan_worker::{policy, sink::BucketPlace};
 use serde_json::Value;
@@ -108,6 +109,18 @@ pub fn write(root: &Path) -> Result<Vec<PathBuf>, Failure> {
         fs::write(&path, after).map_err(|error| told(&path, error))?;
         changed.push(path);
     }
+    let alerts = root.join(rules::ALERTS);
+    let alerts = fs::read_to_string(&alerts).map_err(|error| told(&alerts, error))?;
+    for (name, text) in [(options_page::PAGE, options_page::page()), (rules::RULE, rules::rule(&alerts))] {
+        let path = root.join(name);
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(|error| told(folder, error))?;
+            }
+            fs::write(&path, text).map_err(|error| told(&path, error))?;
+            changed.push(path);
+        }
+    }
     Ok(changed)
 }
 
@@ -143,6 +156,11 @@ mod tests {
         }
         let page = fs::read_to_string(root.join(PAGE)).expect("there");
         assert!(page::renewed(&page, Catalogue::built_in()).as_ref() == Some(&page), "{PAGE} is not: {mend}");
+        let alerts = fs::read_to_string(root.join(rules::ALERTS)).expect("there");
+        for (name, text) in [(options_page::PAGE, options_page::page()), (rules::RULE, rules::rule(&alerts))] {
+            let committed = fs::read_to_string(root.join(name)).unwrap_or_default();
+            assert!(committed == text, "{name} is not what it is made of: {mend}");
+        }
     }
 
     #[test]
@@ -152,6 +170,8 @@ mod tests {
         fs::create_dir_all(root.join("docs")).expect("made");
         fs::write(root.join(PAGE), format!("before\n{}\nold\n{}\nafter\n", page::BEGIN, page::END)).expect("written");
         fs::write(root.join(FOLDER).join("role-gone.yaml"), "x").expect("written");
+        fs::create_dir_all(root.join("deploy/prometheus")).expect("made");
+        fs::write(root.join(rules::ALERTS), "groups: []\n").expect("written");
         let changed = write(&root).expect("written");
         assert!(changed.len() > 5 && !root.join(FOLDER).join("role-gone.yaml").exists());
         let page = fs::read_to_string(root.join(PAGE)).expect("there");

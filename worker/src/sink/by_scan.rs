@@ -1,4 +1,3 @@
-use super::{SinkOptions, open};
 use fleetscan_proto::{ScanId, Sink, SinkError, Store, StoreError};
 use std::{
     collections::HashMap,
@@ -8,6 +7,9 @@ use std::{
 /// Places that are kept open; scans that run at once are fewer.
 const MAX_OPEN: usize = 64;
 
+/// Opens the place that a scan's request names; it may block.
+pub type Opener = Arc<dyn Fn(&str) -> Result<Arc<dyn Sink>, SinkError> + Send + Sync>;
+
 /// Where each scan's results go.
 pub enum Sinks {
     /// One place for all.
@@ -16,8 +18,8 @@ pub enum Sinks {
     ByScan {
         /// Knows the scans.
         store: Arc<dyn Store>,
-        /// How places are reached.
-        options: SinkOptions,
+        /// Opens a place by its name.
+        opener: Opener,
         /// The places in use.
         open: Mutex<HashMap<ScanId, Arc<dyn Sink>>>,
     },
@@ -38,23 +40,23 @@ pub enum NoSink {
 }
 
 impl Sinks {
-    /// As the store's scans say.
-    pub fn by_scan(store: Arc<dyn Store>, options: SinkOptions) -> Self {
-        Self::ByScan { store, options, open: Mutex::default() }
+    /// As the store's scans say, opened by `opener`.
+    pub fn by_scan(store: Arc<dyn Store>, opener: Opener) -> Self {
+        Self::ByScan { store, opener, open: Mutex::default() }
     }
 
     /// The place of one scan's results.
     pub async fn of(&self, scan: &ScanId) -> Result<Arc<dyn Sink>, NoSink> {
-        let (store, options, places) = match self {
+        let (store, opener, places) = match self {
             Sinks::One(sink) => return Ok(Arc::clone(sink)),
-            Sinks::ByScan { store, options, open } => (store, options.clone(), open),
+            Sinks::ByScan { store, opener, open } => (store, Arc::clone(opener), open),
         };
         if let Some(sink) = places.lock().unwrap_or_else(PoisonError::into_inner).get(scan) {
             return Ok(Arc::clone(sink));
         }
         let row = store.scan(scan).await?.ok_or(NoSink::NoScan)?;
         // Opening a folder tries to write to it.
-        let sink = tokio::task::spawn_blocking(move || open(&row.spec.out, &options))
+        let sink = tokio::task::spawn_blocking(move || opener(&row.spec.out))
             .await
             .map_err(|_| SinkError::Unavailable("the process is ending".into()))??;
         let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ mod folders;
 mod records;
 mod s3;
 
-pub use by_scan::{NoSink, Sinks};
+pub use by_scan::{NoSink, Opener, Sinks};
 pub use file::FileSink;
 pub use records::{RecordWriter, Written, read_records};
 pub use s3::{ACTIONS as S3_ACTIONS, BucketPlace, S3Sink};
