@@ -170,3 +170,81 @@ fn parse(text: &str) -> Result<Record, Failure> {
 fn key(record: &Record) -> Key {
     (record.kind.clone(), record.region.clone(), record.id.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetscan_worker::sink::{FileSink, RecordWriter};
+    use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+    fn record(id: u32, size: u32) -> Record {
+        serde_json::from_value(serde_json::json!({
+            "account": "111122223333", "region": "eu-west-1", "service": "lambda", "type": "AWS::Lambda::Function",
+            "id": format!("f-{id}"), "tags": {}, "collected_at": "2026-01-01T00:00:00Z", "properties": {"Size": size},
+        }))
+        .expect("a record")
+    }
+
+    async fn write(out: &Out, scan: &ScanId, records: impl Iterator<Item = Record>) -> LedgerLine {
+        let mut line: LedgerLine = serde_json::from_value(serde_json::json!({
+            "account": "111122223333", "region": "eu-west-1", "service": "lambda", "outcome": "complete", "calls": 1,
+            "throttled": 0, "records": 0, "seconds": 1.0, "denied": [], "started_at": null, "attempts": 1, "worker": "w",
+            "parts": [],
+        }))
+        .expect("a line");
+        let folder = ResultPaths(scan).cell(&line.cell);
+        let mut writer = RecordWriter::new(Arc::clone(&out.sink), folder, "part-1-0000.jsonl.zst".into());
+        for record in records {
+            writer.write(&record).await.expect("writes");
+        }
+        line.parts.extend(writer.finish().await.expect("finishes").map(|written| written.part));
+        line
+    }
+
+    fn out(folder: &Path) -> Out {
+        Out { name: String::new(), sink: Arc::new(FileSink::open(folder).expect("writable")) }
+    }
+
+    #[tokio::test]
+    async fn a_giant_cell_is_joined_as_a_small_one_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let out = out(folder.path());
+        let scans: [ScanId; 2] = ["20260101T000000Z-a", "20260102T000000Z-b"].map(|id| id.parse().expect("an id"));
+        let a = write(&out, &scans[0], (0..500).map(|n| record(n, 1))).await;
+        let b = write(&out, &scans[1], (100..600).rev().map(|n| record(n, 1 + u32::from(n == 300)))).await;
+        for in_memory in [None, Some(7)] {
+            let (mut removed, mut added, mut both, mut changed) = (BTreeSet::new(), 0, 0, Vec::new());
+            let sides = (Side { scan: &scans[0], line: Some(&a) }, Side { scan: &scans[1], line: Some(&b) });
+            join(&out, sides.0, sides.1, in_memory, &mut |before, after| {
+                match (before, after) {
+                    (Some(before), Some(after)) => {
+                        both += 1;
+                        changed.extend((before.properties != after.properties).then(|| after.id.clone()));
+                    }
+                    (Some(before), None) => assert!(removed.insert(before.id.clone())),
+                    _ => added += 1,
+                }
+                Ok(())
+            })
+            .await
+            .expect("joins");
+            assert_eq!(
+                (removed.len(), added, both, changed),
+                (100, 100, 400, vec!["f-300".to_owned()]),
+                "{in_memory:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_not_the_ledgers_is_an_error() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let out = out(folder.path());
+        let scan: ScanId = "20260101T000000Z-a".parse().expect("an id");
+        let mut line = write(&out, &scan, (0..3).map(|n| record(n, 1))).await;
+        line.parts[0].sha256 = "0".repeat(64);
+        let side = Side { scan: &scan, line: Some(&line) };
+        let error = join(&out, side, side, None, &mut |_, _| Ok(())).await.expect_err("the digest is another");
+        assert!(error.message().contains("SHA-256"), "{}", error.message());
+    }
+}
