@@ -1,6 +1,7 @@
 //! `fleetscan results`: reads manifest and ledger, never the store, so that results can be read anywhere.
 
 mod by;
+mod diff;
 mod export;
 mod list;
 pub mod purge;
@@ -23,6 +24,7 @@ pub async fn run(args: ResultsArgs, terminal: Terminal) -> Result<u8, Failure> {
         ResultsCommand::Ledger(args) => ledger(args, terminal).await,
         ResultsCommand::List(args) => list::run(args, terminal).await,
         ResultsCommand::Export(args) => export::run(args, terminal).await,
+        ResultsCommand::Diff(args) => diff::run(args, terminal).await,
         ResultsCommand::Purge(args) => purge::run(args).await,
     }
 }

@@ -95,6 +95,7 @@ impl Command {
                 ResultsCommand::Ledger(args) => args.json,
                 ResultsCommand::List(args) => args.json,
                 ResultsCommand::Export(args) => args.json,
+                ResultsCommand::Diff(args) => args.json,
                 ResultsCommand::Purge(args) => args.json,
             },
             Command::Coordinator(_) | Command::Worker(_) => false,
@@ -326,6 +327,8 @@ pub enum ResultsCommand {
     List(ListArgs),
     /// Records as Parquet, CSV or SQLite
     Export(ExportArgs),
+    /// What was added, removed and changed between two scans, and what cannot be known
+    Diff(DiffArgs),
     /// Delete what was read of an account, or a whole scan
     Purge(PurgeArgs),
 }

@@ -122,6 +122,40 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// The earlier scan; by default the one before the newest finished one
+    pub a: Option<String>,
+    /// The later scan; by default the newest finished one
+    pub b: Option<String>,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// Only these accounts, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub account: Vec<String>,
+    /// Only the cells of these regions, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "REGION,…")]
+    pub region: Vec<String>,
+    /// Only these services, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "SERVICE,…")]
+    pub service: Vec<String>,
+    /// Only these types, separated by commas, such as AWS::Lambda::Function
+    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE,…")]
+    pub types: Vec<String>,
+    /// A path that is no change, such as tags.LastSeen or "AWS::IAM::Role properties.Description"; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub ignore: Vec<String>,
+    /// Also what changes by itself, such as when a role was last used
+    #[arg(long)]
+    pub all_properties: bool,
+    /// How many changes to show; by default 50, and with --json all
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// One JSON object a line: each change, and the counts at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What an export is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
