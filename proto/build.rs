@@ -1,9 +1,10 @@
-//! Lists the catalogue's files and the profiles, so that adding a service takes a TOML file and no Rust.
+//! Lists the files of the catalogue, the profiles and the insights, so that adding a service takes a TOML file and no Rust.
 use std::{env, fmt::Write as _, fs, path::Path};
 
 fn main() {
     list("catalogue", "catalogue_files.rs");
     list("profiles", "profile_files.rs");
+    list("insights", "insight_files.rs");
 }
 
 /// Writes a Rust file that has the TOML files of a folder, by name, as (name, text).

@@ -3,6 +3,7 @@
 mod by;
 mod diff;
 mod export;
+mod insights;
 mod list;
 pub mod purge;
 
@@ -25,6 +26,8 @@ pub async fn run(args: ResultsArgs, terminal: Terminal) -> Result<u8, Failure> {
         ResultsCommand::List(args) => list::run(args, terminal).await,
         ResultsCommand::Export(args) => export::run(args, terminal).await,
         ResultsCommand::Diff(args) => diff::run(args, terminal).await,
+        ResultsCommand::Insights(args) if args.list_rules => insights::list(&args, terminal),
+        ResultsCommand::Insights(args) => insights::run(args, terminal).await,
         ResultsCommand::Purge(args) => purge::run(args).await,
     }
 }

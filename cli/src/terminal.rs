@@ -26,6 +26,9 @@ impl Terminal {
     pub fn yellow(self, text: &str) -> String {
         self.style("33", text)
     }
+    pub fn red(self, text: &str) -> String {
+        self.style("31", text)
+    }
 
     fn style(self, code: &str, text: &str) -> String {
         if self.styled { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }

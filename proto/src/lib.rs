@@ -4,6 +4,7 @@
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
 //! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
 //! * results: the trait [`Sink`]
+//! * [`insight`]: rules over records
 //! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
 //!
 //! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
@@ -13,6 +14,7 @@ mod clock;
 mod fleet;
 mod grant;
 mod ids;
+pub mod insight;
 mod ledger;
 mod organisation;
 mod outcome;

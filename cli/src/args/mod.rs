@@ -97,6 +97,7 @@ impl Command {
                 ResultsCommand::Export(args) => args.json,
                 ResultsCommand::Diff(args) => args.json,
                 ResultsCommand::Purge(args) => args.json,
+                ResultsCommand::Insights(args) => args.json,
             },
             Command::Coordinator(_) | Command::Worker(_) => false,
             Command::Accounts(args) => args.json,
@@ -329,6 +330,8 @@ pub enum ResultsCommand {
     Export(ExportArgs),
     /// What was added, removed and changed between two scans, and what cannot be known
     Diff(DiffArgs),
+    /// What a reviewer of AWS security would flag, by rules that are files
+    Insights(InsightsArgs),
     /// Delete what was read of an account, or a whole scan
     Purge(PurgeArgs),
 }
@@ -345,6 +348,57 @@ pub struct SummaryArgs {
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct InsightsArgs {
+    /// Which scan; by default the newest finished one
+    pub scan: Option<String>,
+    #[command(flatten)]
+    pub out: OutArgs,
+    /// Only these rules, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub rule: Vec<String>,
+    /// Only rules at least so grave
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub severity: Option<SeverityArg>,
+    /// Only these accounts, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub account: Vec<String>,
+    /// Folder with rules of your own, a *.toml each (docs/results.md); one with the id of another replaces it
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+    /// How the number of findings changed over the scans that are kept
+    #[arg(long, conflicts_with = "scan")]
+    pub trend: bool,
+    /// Name the rules, and read nothing
+    #[arg(long)]
+    pub list_rules: bool,
+    /// Findings of each rule that are shown
+    #[arg(long, default_value_t = 5, value_name = "FINDINGS")]
+    pub limit: usize,
+    /// End with 3 where there is a finding at least so grave
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<SeverityArg>,
+    /// One JSON object a line: findings, then what could not be assessed
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The severities as clap lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeverityArg(pub fleetscan_proto::insight::Severity);
+
+impl ValueEnum for SeverityArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        use fleetscan_proto::insight::Severity as S;
+        const ALL: [SeverityArg; 4] =
+            [SeverityArg(S::Low), SeverityArg(S::Medium), SeverityArg(S::High), SeverityArg(S::Critical)];
+        &ALL
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.as_str()))
+    }
 }
 
 #[derive(Debug, ClapArgs)]

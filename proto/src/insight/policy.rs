@@ -1,0 +1,233 @@
+//! What an IAM policy allows, as far as its text tells.
+
+use super::condition::like;
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// Something that a policy may allow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowance {
+    /// To whom, in a resource's policy or a role's trust.
+    #[serde(default)]
+    pub who: Who,
+    /// One of these actions, `iam:PassRole`; `*:*` is everything. None: whatever it may be.
+    #[serde(default)]
+    pub actions: Vec<String>,
+    /// On every resource.
+    #[serde(default)]
+    pub on_all_resources: bool,
+    /// Only if no condition of the statement narrows who may, or from where.
+    #[serde(default)]
+    pub unconditioned: bool,
+    /// Only if no condition of the statement is about this key.
+    pub without: Option<String>,
+}
+
+/// Whom a statement lets in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// Whomever it may be about.
+    #[default]
+    Any,
+    /// Everybody in the world.
+    World,
+    /// A principal of another account, named or by a wildcard.
+    OtherAccount,
+}
+
+/// Keys of conditions that narrow who may, or from where.
+const NARROWING: &[&str] = &[
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principalisawsservice",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principaltag/*",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceip",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourceowner",
+    "aws:sourcevpc",
+    "aws:sourcevpce",
+    "aws:userid",
+    "aws:vpcsourceip",
+    "kms:calleraccount",
+    "lambda:eventsourcetoken",
+    "lambda:principal",
+    "s3:dataaccesspointaccount",
+    "s3:dataaccesspointarn",
+    "sns:endpoint",
+    "sts:externalid",
+    "*:aud",
+    "*:sub",
+];
+
+/// The first statement that allows it, or nothing. `document`: an object, or its text.
+pub(super) fn allowed(document: &Value, wanted: &Allowance, account: &str) -> Option<Value> {
+    let document: Cow<'_, Value> = match document {
+        Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
+        other => Cow::Borrowed(other),
+    };
+    list(document.get("Statement")?).into_iter().find(|statement| allows(statement, wanted, account)).cloned()
+}
+
+fn allows(statement: &Value, wanted: &Allowance, account: &str) -> bool {
+    statement.get("Effect").and_then(Value::as_str) == Some("Allow")
+        && lets_in(statement, wanted.who, account)
+        && (wanted.actions.is_empty() || wanted.actions.iter().any(|action| covers(statement, action)))
+        && (!wanted.on_all_resources || on_all_resources(statement))
+        && (!wanted.unconditioned || !is_narrowed(statement))
+        && wanted.without.as_ref().is_none_or(|key| !keys(statement).any(|other| other.eq_ignore_ascii_case(key)))
+}
+
+fn lets_in(statement: &Value, who: Who, account: &str) -> bool {
+    let principals = match statement.get("Principal") {
+        Some(Value::String(all)) => vec![all.as_str()],
+        Some(principal) => texts(principal.get("AWS")),
+        // NotPrincipal with Allow lets in all others.
+        None if statement.get("NotPrincipal").is_some() => vec!["*"],
+        None => Vec::new(),
+    };
+    match who {
+        Who::Any => true,
+        Who::World => principals.contains(&"*"),
+        Who::OtherAccount => principals.iter().any(|principal| {
+            let of = principal.split(':').nth(4).unwrap_or(principal);
+            // A principal that was deleted is shown by its id.
+            let is_account = of.len() == 12 && of.bytes().all(|b| b.is_ascii_digit());
+            *principal == "*" || (is_account && of != account)
+        }),
+    }
+}
+
+/// Whether the statement's actions take in this one.
+fn covers(statement: &Value, action: &str) -> bool {
+    let takes_in = |pattern: &&str| match action {
+        // Everything is nothing less than everything.
+        "*:*" => matches!(*pattern, "*" | "*:*"),
+        action => like(pattern, action),
+    };
+    match statement.get("NotAction") {
+        Some(left_out) => action != "*:*" && !texts(Some(left_out)).iter().any(takes_in),
+        None => texts(statement.get("Action")).iter().any(takes_in),
+    }
+}
+
+fn on_all_resources(statement: &Value) -> bool {
+    match statement.get("Resource") {
+        Some(resource) => texts(Some(resource)).contains(&"*"),
+        None => statement.get("NotResource").is_some(),
+    }
+}
+
+/// Keys of the statement's conditions.
+fn keys(statement: &Value) -> impl Iterator<Item = &str> {
+    let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
+    operators.filter_map(Value::as_object).flat_map(|map| map.keys().map(String::as_str))
+}
+
+/// Whether a condition says who may, or from where. One that says who may not, or that is void where its key is
+/// missing, narrows nothing.
+fn is_narrowed(statement: &Value) -> bool {
+    let Some(conditions) = statement.get("Condition").and_then(Value::as_object) else { return false };
+    conditions.iter().any(|(operator, pairs)| {
+        let operator = operator.to_ascii_lowercase();
+        let says_who = !operator.contains("not") && !operator.ends_with("ifexists") && !operator.contains("null");
+        let narrowing = |key: &str| NARROWING.iter().any(|pattern| like(pattern, key));
+        let to_something =
+            |value: &Value| texts(Some(value)).iter().all(|text| !matches!(*text, "*" | "0.0.0.0/0" | "::/0"));
+        says_who
+            && pairs
+                .as_object()
+                .is_some_and(|pairs| pairs.iter().any(|(key, value)| narrowing(key) && to_something(value)))
+    })
+}
+
+fn list(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(list) => list.iter().collect(),
+        other => vec![other],
+    }
+}
+
+fn texts(value: Option<&Value>) -> Vec<&str> {
+    value.map(list).unwrap_or_default().into_iter().filter_map(Value::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ACCOUNT: &str = "111122223333";
+
+    fn wanted(text: &str) -> Allowance {
+        toml::from_str(text).expect("an allowance")
+    }
+    fn allows(statement: &Value, text: &str) -> bool {
+        allowed(&json!({ "Statement": statement }), &wanted(text), ACCOUNT).is_some()
+    }
+
+    #[test]
+    fn the_world_is_everybody_unless_a_condition_narrows_it() {
+        let world = "who = 'world'\nunconditioned = true";
+        let statement = |principal: Value, condition: Value| json!({"Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": "*", "Condition": condition});
+        assert!(allows(&statement(json!("*"), json!({})), world));
+        assert!(allows(&statement(json!({"AWS": ["*"]}), json!({})), world));
+        assert!(allows(&statement(json!("*"), json!({"Bool": {"aws:SecureTransport": "true"}})), world));
+        assert!(allows(&statement(json!("*"), json!({"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}})), world));
+        assert!(allows(&statement(json!("*"), json!({"StringNotEquals": {"aws:SourceAccount": ACCOUNT}})), world));
+        assert!(allows(&statement(json!("*"), json!({"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}})), world));
+        assert!(!allows(&statement(json!("*"), json!({"StringEquals": {"AWS:SourceOwner": ACCOUNT}})), world));
+        assert!(!allows(&statement(json!({"AWS": "arn:aws:iam::444455556666:root"}), json!({})), world));
+        assert!(!allows(&statement(json!({"Service": "*.amazonaws.com"}), json!({})), world));
+        let mut denied = statement(json!("*"), json!({}));
+        denied["Effect"] = json!("Deny");
+        assert!(!allows(&denied, world));
+    }
+
+    #[test]
+    fn another_account_is_told_from_ours_whatever_form_it_has() {
+        let other = "who = 'other_account'\nwithout = 'sts:ExternalId'";
+        let trust = |aws: &str, condition: Value| json!({"Effect": "Allow", "Principal": {"AWS": aws}, "Action": "sts:AssumeRole", "Condition": condition});
+        for aws in ["arn:aws:iam::444455556666:root", "444455556666", "*", "arn:aws:iam::444455556666:role/x"] {
+            assert!(allows(&trust(aws, json!({})), other), "{aws}");
+        }
+        for aws in ["arn:aws:iam::111122223333:root", "111122223333", "AROAEXAMPLEEXAMPLE"] {
+            assert!(!allows(&trust(aws, json!({})), other), "{aws}");
+        }
+        let set = json!({"StringEquals": {"sts:ExternalId": "<set>"}});
+        assert!(!allows(&trust("444455556666", set), other));
+    }
+
+    #[test]
+    fn actions_are_patterns_and_everything_is_everything() {
+        let of = |action: Value| json!({"Effect": "Allow", "Action": action, "Resource": "*"});
+        let everything = "actions = ['*:*']\non_all_resources = true";
+        assert!(allows(&of(json!("*")), everything));
+        assert!(!allows(&of(json!(["iam:*", "s3:*"])), everything));
+        let pass = "actions = ['iam:PassRole']\non_all_resources = true";
+        assert!(allows(&of(json!(["iam:Pass*"])), pass));
+        assert!(allows(&of(json!("IAM:passrole")), pass));
+        assert!(!allows(&of(json!("iam:Get*")), pass));
+        let but = json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"});
+        assert!(!allows(&but, pass));
+        assert!(allows(&but, "actions = ['s3:GetObject']"));
+        let narrow = json!({"Effect": "Allow", "Action": "*", "Resource": "arn:aws:s3:::mine/*"});
+        assert!(!allows(&narrow, everything));
+    }
+
+    #[test]
+    fn a_document_may_be_a_text_and_a_statement_no_list() {
+        let text = json!(r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#);
+        assert!(allowed(&text, &wanted("actions = ['*:*']"), ACCOUNT).is_some());
+        for broken in [json!("{"), json!(7), json!({}), json!({"Statement": 3})] {
+            assert!(allowed(&broken, &wanted("actions = ['*:*']"), ACCOUNT).is_none());
+        }
+    }
+}
