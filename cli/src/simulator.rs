@@ -7,7 +7,7 @@ use crate::{
     signals,
     summary::shell_word,
 };
-use fleetscan_simulator::{Config, Limits, Simulator, WorldKind};
+use fleetscan_simulator::{Config, Limits, Simulator, Sizes, WorldKind};
 use std::{
     collections::BTreeMap,
     io::Write as _,
@@ -71,14 +71,36 @@ fn world(text: &str) -> Result<WorldKind, Failure> {
     }
     let wrong = || {
         Failure::usage(format!(
-            "--world {text}: write demo, giants, empty, or items by list as in lambda:ListFunctions=200;regions=1"
+            "--world {text}: write demo, giants, empty, or items by list as in lambda:ListFunctions=200;regions=1 (also ;sizes=0.8,2x10)"
         ))
     };
-    let (lists, regions) = text.split_once(";regions=").unwrap_or((text, "1"));
+    let mut words = text.split(';');
+    let lists = words.next().unwrap_or_default();
+    let (mut regions, mut sizes) = (1, None);
+    for word in words {
+        match word.split_once('=') {
+            Some(("regions", count)) => regions = count.parse().map_err(|_| wrong())?,
+            Some(("sizes", how)) => sizes = Some(unlike(how).ok_or_else(wrong)?),
+            _ => return Err(wrong()),
+        }
+    }
     let count = |pair: &str| Some((pair.split_once('=')?.0.to_owned(), pair.split_once('=')?.1.parse::<usize>().ok()?));
     let items: Option<BTreeMap<String, usize>> = lists.split(',').map(count).collect();
     let items = items.filter(|items| items.keys().all(|list| list.contains(':'))).ok_or_else(wrong)?;
-    Ok(WorldKind::Counts { items, regions: regions.parse().map_err(|_| wrong())? })
+    Ok(match sizes {
+        None => WorldKind::Counts { items, regions },
+        Some(sizes) => WorldKind::Mixed { items, regions, sizes },
+    })
+}
+
+/// `0.8,2x10`: log-normal sizes with a standard deviation of 0.8, and two giants of ten times the middle.
+fn unlike(text: &str) -> Option<Sizes> {
+    let (spread, giants) = text.split_once(',').unwrap_or((text, "0x1"));
+    let (giants, times) = giants.split_once('x')?;
+    let spread = spread.parse::<f64>().ok().filter(|spread| (0.0..=3.0).contains(spread))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 300, and positive")]
+    let spread = (spread * 100.0).round() as u32;
+    Some(Sizes { spread, giants: giants.parse().ok()?, times: times.parse().ok().filter(|times| *times > 0)? })
 }
 
 fn limits(text: &str) -> Result<Limits, Failure> {
@@ -99,7 +121,12 @@ mod tests {
         let counted = world("lambda:ListFunctions=2,sns:ListTopics=3;regions=4").expect("counts");
         let WorldKind::Counts { items, regions } = counted else { panic!("{counted:?}") };
         assert_eq!((items.len(), items["sns:ListTopics"], regions), (2, 3, 4));
-        assert!(world("earth").is_err() && world("a:b=c").is_err());
+        let mixed = world("lambda:ListFunctions=2;sizes=0.8,2x10").expect("sizes");
+        let WorldKind::Mixed { regions: 1, sizes, .. } = mixed else { panic!("{mixed:?}") };
+        assert_eq!(sizes, Sizes { spread: 80, giants: 2, times: 10 });
+        for bad in ["earth", "a:b=c", "a:b=1;sizes=9", "a:b=1;sizes=1,2x0", "a:b=1;colour=red"] {
+            assert!(world(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -71,13 +71,7 @@ impl Asked<'_> {
     /// S3's answer to whoever asks in another region than the bucket's.
     fn check_region(&self, kept: &Kept) -> Result<(), Problem> {
         match &kept.region {
-            Some(region) if region != self.region => Err(Problem::coded(
-                Kind::Invalid,
-                "PermanentRedirect",
-                format!(
-                    "The bucket you are attempting to access must be addressed using the specified endpoint. Its region is {region}."
-                ),
-            )),
+            Some(region) if region != self.region => Err(Problem::elsewhere(region)),
             _ => Ok(()),
         }
     }

@@ -74,6 +74,26 @@ pub enum WorldKind {
         /// Regions that have them.
         regions: usize,
     },
+    /// The same, in accounts of unlike sizes: each count is multiplied by its account's own factor.
+    Mixed {
+        /// Items by service id and operation, of an account in the middle.
+        items: BTreeMap<String, usize>,
+        /// Regions that have them.
+        regions: usize,
+        /// How unlike the accounts are.
+        sizes: Sizes,
+    },
     /// Nothing anywhere.
     Empty,
+}
+
+/// Log-normal sizes of accounts, and some giants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Standard deviation of the factor's natural logarithm, in hundredths.
+    pub spread: u32,
+    /// So many accounts, the first ones, are giants.
+    pub giants: usize,
+    /// A giant's factor. Others have at most half of it.
+    pub times: u32,
 }

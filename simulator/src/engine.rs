@@ -313,6 +313,9 @@ impl Engine {
                 if words.names_error_in_header() {
                     reply.headers.push(("x-amzn-errortype".to_owned(), dressed.code));
                 }
+                if let Some(region) = problem.bucket_region {
+                    reply.headers.push(("x-amz-bucket-region".to_owned(), region));
+                }
                 reply.status = dressed.status;
                 reply.body = dressed.body.into();
             }

@@ -41,7 +41,7 @@ mod template;
 mod world;
 mod xml;
 
-pub use config::{Config, Limits, WorldKind};
+pub use config::{Config, Limits, Sizes, WorldKind};
 pub use control::{Command, Control, NotSimulated};
 pub use counters::{AccountCounters, CallResult, Counters};
 pub use expectations::{Expectations, ExpectedCell, ExpectedRecord, Meant};

@@ -34,14 +34,24 @@ pub(crate) struct Problem {
     /// In place of the table's code.
     pub(crate) code: Option<String>,
     pub(crate) message: String,
+    /// Where the bucket is that was asked for in another region: clients go there by themselves.
+    pub(crate) bucket_region: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into() }
+        Self { kind, code: None, message: message.into(), bucket_region: None }
     }
     pub(crate) fn coded(kind: Kind, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, code: Some(code.into()), message: message.into() }
+        Self { kind, code: Some(code.into()), message: message.into(), bucket_region: None }
+    }
+    /// S3's answer to whoever asks in another region than the bucket's, with the header that names it
+    /// (S3 API reference, "HeadBucket": "the x-amz-bucket-region header").
+    pub(crate) fn elsewhere(region: &str) -> Self {
+        let message = format!(
+            "The bucket you are attempting to access must be addressed using the specified endpoint. Its region is {region}."
+        );
+        Self { bucket_region: Some(region.to_owned()), ..Self::coded(Kind::Invalid, "PermanentRedirect", message) }
     }
 }
 

@@ -2,12 +2,12 @@
 //! computed from the seed whenever it is asked for.
 
 use crate::{
-    config::{Config, WorldKind},
+    config::{Config, Sizes, WorldKind},
     dice::Dice,
     persona::{Persona, Size},
     region::RegionId,
 };
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// An account by its number.
 pub(crate) type AccountIndex = u32;
@@ -151,12 +151,11 @@ impl World {
                     0
                 }
             }
-            WorldKind::Counts { items, regions } if first(*regions) => {
-                let mut name = String::with_capacity(48);
-                let _ = write!(name, "{}:{}", key.service, key.operation);
-                items.get(&name).copied().unwrap_or(0)
+            WorldKind::Counts { items, regions } if first(*regions) => counted(items, key),
+            WorldKind::Mixed { items, regions, sizes } if first(*regions) => {
+                (counted(items, key) as f64 * self.factor(account, *sizes)).round() as usize
             }
-            WorldKind::Counts { .. } => 0,
+            WorldKind::Counts { .. } | WorldKind::Mixed { .. } => 0,
             WorldKind::Demo | WorldKind::Giants => {
                 let dice = self.cell(account, region, key.service).text("count").text(key.seed);
                 let drawn = match self.activity(account, region) {
@@ -168,6 +167,20 @@ impl World {
                 drawn.max(spread.everywhere) as usize
             }
         }
+    }
+
+    /// By how much an account differs from one in the middle, all of its lists alike.
+    fn factor(&self, account: AccountIndex, sizes: Sizes) -> f64 {
+        let times = f64::from(sizes.times);
+        if (account as usize) < sizes.giants {
+            return times;
+        }
+        // Box and Muller's way from two even draws to a normal one.
+        let dice = self.dice(account).text("factor");
+        let (first, second) = (1.0 - dice.number(0).fraction(), dice.number(1).fraction());
+        let normal = (-2.0 * first.ln()).sqrt() * (std::f64::consts::TAU * second).cos();
+        let factor = (f64::from(sizes.spread) / 100.0 * normal).exp();
+        if sizes.giants > 0 { factor.min(times / 2.0) } else { factor }
     }
 
     /// How much is going on in a region.
@@ -186,6 +199,13 @@ impl World {
             Size::Giant => dice.text("less").chance(0.2).then_some(Size::Small),
         }
     }
+}
+
+/// The items that a list was given by its name.
+fn counted(items: &BTreeMap<String, usize>, key: ListKey<'_>) -> usize {
+    let mut name = String::with_capacity(48);
+    let _ = write!(name, "{}:{}", key.service, key.operation);
+    items.get(&name).copied().unwrap_or(0)
 }
 
 /// Names a list that no other item owns.
@@ -243,5 +263,24 @@ mod tests {
         let world = World::new(&Config { world: uniform, holes: false, ..Config::default() });
         let total: usize = RegionId::of(u64::MAX).map(|r| world.count(0, r, key, &Spread::default())).sum();
         assert_eq!(total, 14);
+    }
+
+    #[test]
+    fn mixed_accounts_are_log_normal_but_for_the_giants() {
+        let items = [("lambda:ListFunctions".to_owned(), 1_000)].into();
+        let sizes = Sizes { spread: 80, giants: 2, times: 10 };
+        let kind = WorldKind::Mixed { items, regions: 1, sizes };
+        let world = World::new(&Config { world: kind, accounts: 2_000, holes: false, ..Config::default() });
+        let key = ListKey { service: "lambda", operation: "ListFunctions", seed: "ListFunctions" };
+        let region = |account| RegionId::of(world.persona(account).enabled).next().expect("a region");
+        let counts: Vec<usize> =
+            world.accounts().map(|account| world.count(account, region(account), key, &Spread::default())).collect();
+        assert_eq!(counts[..2], [10_000, 10_000]);
+        let mut others: Vec<f64> = counts[2..].iter().map(|count| (*count as f64 / 1_000.0).ln()).collect();
+        others.sort_by(f64::total_cmp);
+        let mean = others.iter().sum::<f64>() / others.len() as f64;
+        let deviation = (others.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / others.len() as f64).sqrt();
+        assert!(mean.abs() < 0.06 && (deviation - 0.8).abs() < 0.06, "{mean} {deviation}");
+        assert!(others.last().is_some_and(|largest| *largest <= 5.0_f64.ln() + 1e-3), "at most half a giant");
     }
 }

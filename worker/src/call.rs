@@ -7,7 +7,7 @@ use crate::{
     gate::Gate,
     guard::{Guard, Switches},
     http::SendError,
-    limiter::{Bucket, Permit},
+    limiter::{Bucket, Permit, Turn},
     metrics::{Metrics, result_of},
     retry::Backoff,
     session::{Session, SessionError, Sessions},
@@ -217,7 +217,7 @@ impl Caller {
         trials: &mut Trials,
     ) -> Result<Value, Next> {
         self.may_go_on(call).map_err(Next::Give)?;
-        let permit = self.permit(call, bucket).await.map_err(Next::Give)?;
+        let (permit, head_of_the_line) = self.permit(call, bucket).await.map_err(Next::Give)?;
         self.may_go_on(call).map_err(Next::Give)?;
         let reads = call.budget.guard.reads.as_deref();
         let session =
@@ -231,6 +231,7 @@ impl Caller {
         let (answer, took) = {
             let _slot =
                 self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
+            drop(head_of_the_line);
             self.may_go_on(call).map_err(Next::Give)?;
             let _in_flight = InFlight::of(&self.stats.calls_in_flight);
             call.budget.calls.fetch_add(1, Relaxed);
@@ -287,7 +288,7 @@ impl Caller {
         }
     }
 
-    async fn permit(&self, call: &Call<'_>, bucket: &Bucket) -> Result<Permit, CallError> {
+    async fn permit<'a>(&self, call: &Call<'_>, bucket: &'a Bucket) -> Result<(Permit, Turn<'a>), CallError> {
         let began = tokio::time::Instant::now();
         let patience = if call.budget.deferrable { self.policy.patience } else { Duration::MAX };
         let permit = bucket.acquire(patience).await.map_err(CallError::Defer);

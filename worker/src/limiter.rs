@@ -26,6 +26,12 @@ const FLOOR: f64 = 0.05;
 const RAISE_EVERY: Duration = Duration::from_secs(2);
 /// By how much a cut factor is raised each time.
 const RAISE: f64 = 0.05;
+/// Up to this part of the factor at which AWS throttled last, a cut factor is raised at that pace.
+const NEAR_THE_WALL: f64 = 0.96;
+/// Beyond it, a raise is a try that may well be throttled: it waits so long, lest trying cost more than it finds.
+const TRY_EVERY: Duration = Duration::from_secs(30);
+/// By how much such a try multiplies the factor.
+const TRY: f64 = 1.03;
 /// How far above its assumed start an unpublished limit may grow.
 const UNKNOWN_CEILING: f64 = 16.0;
 /// A client's clock and the network are not exact: what is left of a bucket so that ours runs empty before AWS's does.
@@ -52,6 +58,12 @@ pub struct Permit {
     epoch: u64,
 }
 
+/// The place at the head of a bucket's line, to be kept until the call is sent. Whoever gave it up and then waited, for
+/// a session or a slot, would gather with others who did the same, and all would be sent at once: more than a burst.
+#[derive(Debug)]
+#[must_use = "to be kept until the call is sent"]
+pub struct Turn<'a>(#[expect(dead_code, reason = "held, not read")] tokio::sync::MutexGuard<'a, ()>);
+
 /// One of AWS's token buckets, as this process sees it.
 #[derive(Debug)]
 pub struct Bucket {
@@ -71,6 +83,8 @@ struct State {
     epoch: u64,
     changed: Instant,
     ever_throttled: bool,
+    /// The factor at which AWS throttled last; endless as long as it did not.
+    wall: f64,
 }
 
 impl Bucket {
@@ -86,25 +100,26 @@ impl Bucket {
         let (rate, burst) = (rate * share * MARGIN, (burst * share * BURST_MARGIN).max(1.0));
         let factor = learned.unwrap_or(1.0).clamp(FLOOR, ceiling);
         let state = State {
-            governor: Arc::new(governor(rate * factor, burst)),
+            governor: Arc::new(governor(rate * factor, burst * factor.min(1.0))),
             factor,
             epoch: 0,
             changed: Instant::now(),
             ever_throttled: learned.is_some_and(|f| f < 1.0),
+            wall: f64::INFINITY,
         };
         Self { rate, burst, ceiling, state: Mutex::new(state), line: tokio::sync::Mutex::new(()) }
     }
 
     /// Waits in line for a permit; where the next token alone is further off than `patience`, answers how far.
-    pub async fn acquire(&self, patience: Duration) -> Result<Permit, Duration> {
-        let _turn = self.line.lock().await;
+    pub async fn acquire(&self, patience: Duration) -> Result<(Permit, Turn<'_>), Duration> {
+        let turn = Turn(self.line.lock().await);
         loop {
             let (governor, epoch) = {
                 let state = self.lock();
                 (Arc::clone(&state.governor), state.epoch)
             };
             match governor.check() {
-                Ok(()) => return Ok(Permit { epoch }),
+                Ok(()) => return Ok((Permit { epoch }, turn)),
                 Err(not_until) => {
                     let wait = not_until.wait_time_from(TokioClock.now());
                     if wait > patience {
@@ -128,7 +143,17 @@ impl Bucket {
         } else {
             state.factor * 1.25
         };
-        state.factor = raised.min(self.ceiling);
+        let near = NEAR_THE_WALL * state.wall;
+        state.factor = if raised <= near {
+            raised
+        } else if state.factor < near {
+            near
+        } else if state.changed.elapsed() < TRY_EVERY {
+            return;
+        } else {
+            state.factor * TRY
+        }
+        .min(self.ceiling);
         state.changed = Instant::now();
         self.rebuild(&mut state);
     }
@@ -140,6 +165,7 @@ impl Bucket {
         if permit.epoch != state.epoch {
             return false;
         }
+        state.wall = state.factor;
         state.factor = (state.factor * CUT).max(FLOOR);
         state.epoch += 1;
         state.changed = Instant::now();
@@ -170,9 +196,11 @@ impl Bucket {
     }
 
     /// Governor's quotas are fixed, so a new rate is a new limiter: an empty one, for AWS's bucket is not full either.
+    /// Where the rate turned out lower than published, the bucket is taken to be smaller by as much.
     fn rebuild(&self, state: &mut State) {
-        let fresh = governor(self.rate * state.factor, self.burst);
-        let all = NonZeroU32::new(whole(self.burst)).unwrap_or(NonZeroU32::MIN);
+        let burst = self.burst * state.factor.min(1.0);
+        let fresh = governor(self.rate * state.factor, burst);
+        let all = NonZeroU32::new(whole(burst)).unwrap_or(NonZeroU32::MIN);
         let _emptied = fresh.check_n(all);
         state.governor = Arc::new(fresh);
     }
@@ -305,7 +333,7 @@ mod tests {
     async fn calls_within(bucket: &Bucket, time: Duration) -> u32 {
         let end = Instant::now() + time;
         let mut calls = 0;
-        while tokio::time::timeout_at(end, bucket.acquire(PATIENT)).await.is_ok() {
+        while let Ok(Ok(_)) = tokio::time::timeout_at(end, bucket.acquire(PATIENT)).await {
             calls += 1;
         }
         calls
@@ -331,14 +359,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_throttle_cuts_once_per_event_and_time_heals_it() {
         let bucket = Bucket::new(&known(10.0, 10.0), "us-east-1", 1.0, None);
-        let first = bucket.acquire(PATIENT).await.expect("a token");
-        let second = bucket.acquire(PATIENT).await.expect("a token");
+        let (first, _) = bucket.acquire(PATIENT).await.expect("a token");
+        let (second, _) = bucket.acquire(PATIENT).await.expect("a token");
         let before = bucket.rate();
         assert!(bucket.throttled(first));
         assert!(!bucket.throttled(second), "the second was under way already");
         assert!((bucket.rate() - before * CUT).abs() < 1e-9);
-        for _ in 0..200 {
-            let permit = bucket.acquire(PATIENT).await.expect("a token");
+        for _ in 0..1_000 {
+            let (permit, _) = bucket.acquire(PATIENT).await.expect("a token");
             bucket.succeeded(permit);
         }
         assert!((bucket.rate() - before).abs() < 1e-9, "published rates are reached again, and never passed");
@@ -349,7 +377,7 @@ mod tests {
         let bucket = Bucket::new(&limit(LimitRate::Unknown { start: 10.0 }), "us-east-1", 1.0, None);
         let start = bucket.rate();
         for _ in 0..500 {
-            let permit = bucket.acquire(PATIENT).await.expect("a token");
+            let (permit, _) = bucket.acquire(PATIENT).await.expect("a token");
             bucket.succeeded(permit);
         }
         assert!(bucket.rate() > 2.0 * start);
@@ -360,8 +388,84 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_long_wait_is_told_instead_of_waited() {
         let bucket = Bucket::new(&known(0.01, 1.0), "us-east-1", 1.0, None);
-        bucket.acquire(PATIENT).await.expect("the first");
+        let _ = bucket.acquire(PATIENT).await.expect("the first");
         let wait = bucket.acquire(Duration::from_secs(10)).await.expect_err("the second is 100 s off");
         assert!(wait > Duration::from_secs(90));
+    }
+
+    /// AWS's side: a bucket of so many tokens a second, full at first.
+    struct Aws {
+        rate: f64,
+        tokens: f64,
+        at: Instant,
+    }
+    impl Aws {
+        fn takes(&mut self) -> bool {
+            let now = Instant::now();
+            self.tokens = (self.tokens + (now - self.at).as_secs_f64() * self.rate).min(self.rate.max(1.0));
+            self.at = now;
+            let granted = self.tokens >= 1.0;
+            self.tokens -= f64::from(u8::from(granted));
+            granted
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_half_of_what_is_published_is_learned_within_a_minute_and_kept_to() {
+        let bucket = Bucket::new(&known(15.0, 15.0), "us-east-1", 1.0, None);
+        let mut aws = Aws { rate: 7.5, tokens: 7.5, at: Instant::now() };
+        // Calls and throttled ones, in the first minute and in the nine after it.
+        let (mut tally, began) = ([(0_u32, 0_u32); 2], Instant::now());
+        while began.elapsed() < Duration::from_secs(600) {
+            let (permit, _) = bucket.acquire(PATIENT).await.expect("a token");
+            let part = &mut tally[usize::from(began.elapsed() >= Duration::from_secs(60))];
+            part.0 += 1;
+            if aws.takes() {
+                bucket.succeeded(permit);
+            } else {
+                part.1 += 1;
+                bucket.throttled(permit);
+            }
+        }
+        let [(_, first), (calls, throttled)] = tally;
+        assert!(first <= 15, "{first} throttled in the first minute");
+        assert!(f64::from(throttled) <= 0.006 * f64::from(calls), "{throttled} of {calls} calls throttled");
+        assert!(f64::from(calls - throttled) >= 0.90 * 7.5 * 540.0, "{calls} calls in nine minutes at 7.5 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_held_up_after_their_permit_are_not_sent_all_at_once() {
+        let bucket = Arc::new(Bucket::new(&known(10.0, 10.0), "us-east-1", 1.0, None));
+        let slots = Arc::new(tokio::sync::Semaphore::new(1));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let busy = Arc::clone(&slots).acquire_owned().await.expect("open");
+        for _ in 0..200 {
+            let (bucket, slots, sent) = (Arc::clone(&bucket), Arc::clone(&slots), Arc::clone(&sent));
+            tokio::spawn(async move {
+                let (_, turn) = bucket.acquire(PATIENT).await.expect("a token");
+                let _slot = slots.acquire().await.expect("open");
+                drop(turn);
+                sent.lock().expect("lock").push(Instant::now());
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        drop(busy);
+        let free = Instant::now();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let sent = sent.lock().expect("lock");
+        let at_once = sent.iter().filter(|at| **at - free < Duration::from_secs(1)).count();
+        assert!((10..=20).contains(&at_once), "{at_once} calls in a second of a bucket of 10 and 10 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_a_lower_limits_smaller_bucket_is_not_overrun() {
+        let bucket = Bucket::new(&known(20.0, 20.0), "us-east-1", 1.0, None);
+        for _ in 0..2 {
+            let (permit, _) = bucket.acquire(PATIENT).await.expect("a token");
+            bucket.throttled(permit);
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let at_once = calls_within(&bucket, Duration::from_millis(1)).await;
+        assert!((5..=10).contains(&at_once), "{at_once} calls at once at half of a burst of 20");
     }
 }

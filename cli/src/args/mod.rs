@@ -239,7 +239,8 @@ pub struct SimulatorArgs {
     #[arg(long, default_value_t = 5, value_name = "MILLISECONDS")]
     pub latency_ms: u64,
     /// What is in the accounts: `demo` (a believable spread), `giants`, `empty`, or items by list and in how many
-    /// regions, as in `lambda:ListFunctions=200,sns:ListTopics=50;regions=1`; but for `demo`, everything can be read
+    /// regions, as in `lambda:ListFunctions=200,sns:ListTopics=50;regions=1`; with `;sizes=0.8,2x10` the accounts'
+    /// sizes are log-normal, and two are giants of ten times the middle. But for `demo`, everything can be read
     #[arg(long, value_name = "WORLD", default_value = "demo")]
     pub world: String,
     /// API limits: `published`, `off`, or a factor such as 0.5
