@@ -354,6 +354,7 @@ pub struct ScansArgs {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process makes one")]
 pub enum ScansCommand {
     /// Ask for a scan; the fleet's coordinator runs it
     Start {

@@ -152,7 +152,7 @@ impl Condition {
             Self::Any(conditions) => conditions.iter().find_map(|condition| condition.holds(subject)),
             Self::Not(condition) => match condition.holds(subject) {
                 Some(_) => None,
-                None => Some(condition.places().map(|path| Evidence::missing(path)).collect()),
+                None => Some(condition.places().map(Evidence::missing).collect()),
             },
             Self::At(path, test) => test.holds(path, subject),
         }

@@ -84,7 +84,7 @@ pub enum Matter {
         /// On its properties.
         when: Condition,
         /// On records that belong to it.
-        join: Option<Join>,
+        join: Option<Box<Join>>,
     },
     /// That no record of this type is there.
     Absence(Absence),
@@ -253,7 +253,7 @@ impl Rule {
             (None, None) if raw.when.is_none() => return Err(wrong("a rule needs `when`, `join` or `absent`".into())),
             (None, join) => {
                 let join = join.map(|join| {
-                    Ok(Join {
+                    Ok(Box::new(Join {
                         kind: join.kind,
                         service: join.service,
                         theirs: key(&join.theirs)?,
@@ -261,7 +261,7 @@ impl Rule {
                         when: condition(join.when)?,
                         some: matches!(join.expect, Expect::Some),
                         same_region: join.same_region,
-                    })
+                    }))
                 });
                 Matter::Record { kind: raw.kind, when: condition(raw.when)?, join: join.transpose()? }
             }
@@ -289,7 +289,7 @@ impl Rule {
     /// Its join, where it has one.
     pub fn join(&self) -> Option<&Join> {
         match &self.matter {
-            Matter::Record { join, .. } => join.as_ref(),
+            Matter::Record { join, .. } => join.as_deref(),
             Matter::Absence(_) => None,
         }
     }
