@@ -36,42 +36,41 @@ class Moto:
         return done
 
     def scan(self):
-        flags = ["--new", "--share", "1", "--json", "--regions", REGION, "--services", "sns,sqs,iam"]
+        flags = ["--new", "--share", "1", "--json", "--regions", REGION, "--services", "secretsmanager,iam"]
         return json.loads(self.run("scan", "--accounts", str(self.file), *flags, ok=(0, 3)).stdout)["id"]
 
 
 @pytest.fixture(scope="module")
 def changed(fleetscan, moto, tmp_path_factory):
-    """A topic deleted, one added, one with another tag and policy, and a queue left alone, between two scans."""
+    """A secret deleted, one added, one with another tag and policy, and one left alone, between two scans."""
     scanner = Moto(fleetscan, moto, tmp_path_factory.mktemp("diff"))
-    session = accounts.session(moto, ACCOUNT, REGION)
-    sns, sqs = session.client("sns"), session.client("sqs")
-    kept = sns.create_topic(Name="kept", Tags=[{"Key": "team", "Value": "red"}])["TopicArn"]
-    gone = sns.create_topic(Name="gone")["TopicArn"]
-    sqs.create_queue(QueueName="still")
+    secrets = accounts.session(moto, ACCOUNT, REGION).client("secretsmanager")
+    kept = secrets.create_secret(Name="kept", SecretString="x", Tags=[{"Key": "team", "Value": "red"}])["ARN"]
+    gone = secrets.create_secret(Name="gone", SecretString="x")["ARN"]
+    secrets.create_secret(Name="still", SecretString="x")
     scanner.first = scanner.scan()
-    sns.delete_topic(TopicArn=gone)
-    scanner.new = sns.create_topic(Name="new")["TopicArn"]
-    sns.tag_resource(ResourceArn=kept, Tags=[{"Key": "team", "Value": "blue"}])
-    policy = {"Version": "2012-10-17", "Statement": [{"Sid": "open", "Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": kept}]}
-    sns.set_topic_attributes(TopicArn=kept, AttributeName="Policy", AttributeValue=json.dumps(policy))
+    secrets.delete_secret(SecretId=gone, ForceDeleteWithoutRecovery=True)
+    scanner.new = secrets.create_secret(Name="new", SecretString="x")["ARN"]
+    secrets.tag_resource(SecretId=kept, Tags=[{"Key": "team", "Value": "blue"}])
+    policy = {"Version": "2012-10-17", "Statement": [{"Sid": "open", "Effect": "Allow", "Principal": "*", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}]}
+    secrets.put_resource_policy(SecretId=kept, ResourcePolicy=json.dumps(policy))
     scanner.second = scanner.scan()
     scanner.kept, scanner.gone = kept, gone
     return scanner
 
 
-def topics(found):
-    return {(o["change"], o["id"]): o for o in found if o.get("type") == "AWS::SNS::Topic"}
+def secrets(found):
+    return {(o["change"], o["id"]): o for o in found if o.get("type") == "AWS::SecretsManager::Secret"}
 
 
 def test_added_removed_and_changed_are_told_apart(changed):
-    found = lines(changed.run("results", "diff", "--json", "--service", "sns,sqs"))
-    mine = topics(found)
+    # moto dates the versions of secrets anew whenever it is asked.
+    found = lines(changed.run("results", "diff", "--json", "--service", "secretsmanager", "--ignore", "properties.Versions"))
+    mine = secrets(found)
     assert set(mine) == {("changed", changed.kept), ("removed", changed.gone), ("added", changed.new)}
     properties = {p["path"]: p for p in mine["changed", changed.kept]["properties"]}
     assert (properties["tags.team"]["before"], properties["tags.team"]["after"]) == ("red", "blue")
     assert any("Policy" in path for path in properties), properties
-    assert not any(o.get("type") == "AWS::SQS::Queue" for o in found), "what nobody changed is no change"
     assert found[-1]["change"] == "summary" and (found[-1]["a"], found[-1]["b"]) == (changed.first, changed.second)
 
 
@@ -81,26 +80,26 @@ def test_a_scan_differs_in_nothing_from_itself(changed):
 
 
 def test_paths_can_be_ignored_and_lines_limited(changed):
-    found = lines(changed.run("results", "diff", "--json", "--service", "sns", "--ignore", "tags.team", "--ignore", "properties"))
-    assert set(topics(found)) == {("removed", changed.gone), ("added", changed.new)}
-    text = changed.run("results", "diff", "--service", "sns", "--limit", "1").stdout
-    assert "AWS::SNS::Topic" in text and "more: --limit" in text
+    found = lines(changed.run("results", "diff", "--json", "--service", "secretsmanager", "--ignore", "tags.team", "--ignore", "properties"))
+    assert set(secrets(found)) == {("removed", changed.gone), ("added", changed.new)}
+    text = changed.run("results", "diff", "--service", "secretsmanager", "--limit", "1").stdout
+    assert "AWS::SecretsManager::Secret" in text and "more: --limit" in text
 
 
 def test_a_part_that_was_altered_is_an_error(changed, tmp_path):
-    part = next((pathlib.Path(changed.folder) / "out" / f"scan={changed.second}").rglob("cell_service=sns/part-*"))
+    part = next((pathlib.Path(changed.folder) / "out" / f"scan={changed.second}").rglob("cell_service=secretsmanager/part-*"))
     whole = part.read_bytes()
     part.chmod(0o600)
     part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     try:
-        done = changed.run("results", "diff", "--service", "sns", ok=(1,))
+        done = changed.run("results", "diff", "--service", "secretsmanager", ok=(1,))
     finally:
         part.write_bytes(whole)
     assert "SHA-256" in done.stderr and part.name in done.stderr
 
 
 def test_what_a_later_scan_may_not_read_is_unknown_and_not_removed(fleetscan, tmp_path):
-    aws = simulated.Simulated(fleetscan, tmp_path, "--accounts", "2")
+    aws = simulated.Simulated(fleetscan, tmp_path, "--accounts", "2", "--world", "lambda:ListFunctions=5,sns:ListTopics=3")
     try:
         scanner = scanning.Scanner(fleetscan, aws, tmp_path, tmp_path / "out")
         scope = ("--services", "lambda,sns", "--regions", "us-east-1,eu-west-1")

@@ -85,7 +85,7 @@ def ec2(session):
         group = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpcs[0])["GroupId"]
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": ports[0], "ToPort": ports[1], "IpRanges": [{"CidrIp": cidr}]}])
         for rule in rules:
-            found[rule].add(group)
+            found[rule].add(f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/{group}")
     for encrypted in (True, False):
         volume = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=8, Encrypted=encrypted)["VolumeId"]
         if not encrypted:

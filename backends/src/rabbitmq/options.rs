@@ -86,6 +86,10 @@ impl RabbitOptions {
             // The client's parser knows names and IPv4 only, and would quietly take localhost instead.
             uri.authority.host = host.to_owned();
         }
+        if uri.authority.host.contains(',') || uri.vhost.contains(',') {
+            // A list with an end that names nothing.
+            return Err(shape());
+        }
         if uri.vhost.is_empty() {
             // By the letter `…/` names the vhost "", which nobody has; everybody who writes it means "/".
             uri.vhost = "/".into();

@@ -206,7 +206,7 @@ async fn the_five_newest_scans_are_kept_and_each_cells_newest_complete_reading()
     let left = |n: usize| world.sink.paths().iter().filter(|p| p.starts_with(&ResultPaths(&scans[n]).root())).count();
     assert_eq!(left(0), 0, "the first scan has nothing that is newest");
     assert_eq!(left(2), 0);
-    assert_eq!(left(1) as u64, 1 + CELLS, "ledger and the parts of account 2");
+    assert_eq!(left(1) as u64, 2 + CELLS, "manifest, ledger and the parts of account 2");
     let kept = world.ledger(&scans[1]).await;
     assert!(kept.iter().all(|line| line.cell.account == id(2)) && kept.len() as u64 == CELLS);
     for line in &kept {
