@@ -52,9 +52,12 @@ pub fn hub(role_name: &str) -> Value {
 pub fn sink(place: &BucketPlace) -> Value {
     let bucket = format!("arn:aws:s3:::{}", place.bucket);
     let [on_objects, on_bucket] = S3_ACTIONS;
-    let mut list = json!({ "Sid": "ListResults", "Effect": "Allow", "Action": on_bucket, "Resource": bucket });
+    // Only listing objects knows the condition (Service Authorization Reference, "Condition keys for Amazon S3"): beside
+    // another action it would never hold, and deny it.
+    let (list, others): (Vec<&str>, Vec<&str>) = on_bucket.iter().partition(|action| **action == "s3:ListBucket");
+    let mut objects = json!({ "Sid": "ListResults", "Effect": "Allow", "Action": list, "Resource": bucket });
     if !place.prefix.is_empty() {
-        list["Condition"] = json!({ "StringLike": { "s3:prefix": format!("{}*", place.prefix) } });
+        objects["Condition"] = json!({ "StringLike": { "s3:prefix": format!("{}*", place.prefix) } });
     }
     document(vec![
         json!({
@@ -63,7 +66,8 @@ pub fn sink(place: &BucketPlace) -> Value {
             "Action": on_objects,
             "Resource": format!("{bucket}/{}*", place.prefix),
         }),
-        list,
+        objects,
+        json!({ "Sid": "ListUploads", "Effect": "Allow", "Action": others, "Resource": bucket }),
     ])
 }
 
