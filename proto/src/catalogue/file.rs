@@ -2,7 +2,7 @@
 
 use super::{
     Binding, Category, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll,
-    Protocol, Scope, Service, Template, XmlHints,
+    Protocol, Scope, Service, Template, XmlHints, XmlIndex,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -219,6 +219,7 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
         signing_name,
         api_version: file.api_version,
         target_prefix: file.target_prefix,
+        xml_index: XmlIndex::new(&file.xml, file.protocol),
         xml: file.xml,
         limits,
         operations: Vec::new(),

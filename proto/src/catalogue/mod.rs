@@ -11,6 +11,7 @@ mod narrow;
 mod path;
 mod service;
 mod table;
+mod xml;
 
 pub use binding::{Binding, place};
 pub use category::Category;
@@ -18,8 +19,8 @@ pub use narrow::Orphan;
 pub use path::{FieldPath, PathError, Template};
 pub use service::{
     Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope, Service,
-    XmlHints,
 };
+pub use xml::{XmlHint, XmlHints, XmlIndex, XmlKind};
 
 use sha2::{Digest as _, Sha256};
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-use super::{Binding, Category, FieldPath, Template, table};
+use super::{Binding, Category, FieldPath, Template, XmlHints, XmlIndex, table};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -303,30 +303,6 @@ impl Operation {
     }
 }
 
-/// What XML does not say of itself: AWS's answers have no types. Keys are an element's name, or `parent/name` where
-/// one name means several things.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct XmlHints {
-    /// Elements that are lists (their children are the elements, whatever those are called). Elements whose children
-    /// are all called `member` or `item` are lists without being named here, but an empty one cannot tell.
-    pub lists: Vec<String>,
-    /// Elements that repeat in place, without a list around them (rest-xml's flattened lists).
-    pub flat: Vec<String>,
-    /// Elements that are maps: `entry` children with `key` and `value`.
-    pub maps: Vec<String>,
-    /// Elements that are whole numbers.
-    pub integers: Vec<String>,
-    /// Elements that are decimal numbers.
-    pub floats: Vec<String>,
-    /// Elements that are true or false.
-    pub booleans: Vec<String>,
-    /// Elements that are structures, and so objects even when empty.
-    pub structures: Vec<String>,
-    /// Elements whose API name differs from the element's own (with, for `ec2`, its first letter raised).
-    pub rename: BTreeMap<String, String>,
-}
-
 /// One file of the catalogue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -356,6 +332,8 @@ pub struct Service {
     pub target_prefix: String,
     /// Types of XML elements.
     pub xml: XmlHints,
+    /// The same, ready to be asked about an element.
+    pub xml_index: XmlIndex,
     /// Buckets.
     pub limits: Vec<Limit>,
     /// Operations; a parent stands before its children.

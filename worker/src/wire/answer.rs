@@ -1,5 +1,5 @@
-use super::xml::{Hints, object, parse_xml};
-use fleetscan_proto::catalogue::{Operation, Protocol, Service};
+use super::xml::{object, parse_xml};
+use fleetscan_proto::catalogue::{Operation, Protocol, Service, XmlIndex};
 use serde_json::{Map, Value};
 
 /// An answer as it came.
@@ -42,27 +42,27 @@ pub fn parse_answer(service: &Service, operation: &Operation, answer: &RawAnswer
 
 fn parse_xml_answer(service: &Service, operation: &Operation, answer: &RawAnswer) -> Result<Value, WireError> {
     let malformed = |e: super::XmlError| WireError::Malformed(e.to_string());
-    let hints = Hints::new(&service.xml, service.protocol);
+    let hints = &service.xml_index;
     match service.protocol {
         Protocol::Query => {
             let root = parse_xml(&answer.body).map_err(malformed)?;
             let result = format!("{}Result", operation.name);
             match root.child(&result) {
-                Some(result) => Ok(object(result, &result.name, &hints)),
-                None => Ok(without(object(&root, &root.name, &hints), "ResponseMetadata")),
+                Some(result) => Ok(object(result, result.name, hints)),
+                None => Ok(without(object(&root, root.name, hints), "ResponseMetadata")),
             }
         }
         Protocol::Ec2 => {
             let root = parse_xml(&answer.body).map_err(malformed)?;
-            Ok(without(object(&root, &root.name, &hints), "RequestId"))
+            Ok(without(object(&root, root.name, hints), "RequestId"))
         }
-        _ => parse_rest_xml(operation, answer, &hints).map_err(malformed),
+        _ => parse_rest_xml(operation, answer, hints).map_err(malformed),
     }
 }
 
 /// REST answers carry either the output's members, or one member as the whole document: S3's bucket policy (JSON), a
 /// bucket's location (text only), its public access block (the root is the member itself).
-fn parse_rest_xml(operation: &Operation, answer: &RawAnswer, hints: &Hints<'_>) -> Result<Value, super::XmlError> {
+fn parse_rest_xml(operation: &Operation, answer: &RawAnswer, hints: &XmlIndex) -> Result<Value, super::XmlError> {
     let mut map = Map::new();
     if let Some(region) = &answer.bucket_region {
         map.insert("BucketRegion".into(), Value::from(region.as_str()));
@@ -77,11 +77,11 @@ fn parse_rest_xml(operation: &Operation, answer: &RawAnswer, hints: &Hints<'_>) 
         map.insert(member.into(), Value::from(String::from_utf8_lossy(body)));
     } else if !body.is_empty() {
         let root = parse_xml(body)?;
-        if root.children.is_empty() && wanted.contains(&root.name.as_str()) {
-            map.insert(root.name.clone(), Value::from(root.text.as_str()));
-        } else if wanted.contains(&root.name.as_str()) {
-            map.insert(root.name.clone(), object(&root, &root.name, hints));
-        } else if let Value::Object(members) = object(&root, &root.name, hints) {
+        if root.children.is_empty() && wanted.contains(&root.name) {
+            map.insert(root.name.to_owned(), Value::from(root.text.as_ref()));
+        } else if wanted.contains(&root.name) {
+            map.insert(root.name.to_owned(), object(&root, root.name, hints));
+        } else if let Value::Object(members) = object(&root, root.name, hints) {
             map.extend(members);
         }
     }

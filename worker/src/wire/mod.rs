@@ -8,4 +8,4 @@ mod xml;
 pub use answer::{RawAnswer, WireError, parse_answer, parse_error};
 pub use paging::{next_token, page_params};
 pub use request::{PreparedRequest, prepare};
-pub use xml::{Element, XmlError, parse_xml, to_value};
+pub use xml::{Element, XmlError, object, parse_xml};

@@ -1,7 +1,7 @@
-use fleetscan_proto::catalogue::{Protocol, XmlHints};
+use fleetscan_proto::catalogue::{XmlHint, XmlIndex, XmlKind};
 use quick_xml::{Reader, events::Event};
 use serde_json::{Map, Number, Value};
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 
 /// An answer that is not the XML it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,44 +11,62 @@ pub struct XmlError(String);
 /// How deep an answer may nest; AWS's deepest is about a dozen.
 const MAX_DEPTH: usize = 64;
 
-/// An element with its text and its children, namespaces dropped.
+/// An element with its text and its children, namespaces dropped; names and most texts are the document's own bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Element {
+pub struct Element<'x> {
     /// Local name.
-    pub name: String,
+    pub name: &'x str,
     /// Text directly inside, references resolved.
-    pub text: String,
+    pub text: Cow<'x, str>,
     /// Child elements, in order.
-    pub children: Vec<Element>,
+    pub children: Vec<Element<'x>>,
 }
 
-impl Element {
+impl<'x> Element<'x> {
     /// The first child of that name.
-    pub fn child(&self, name: &str) -> Option<&Element> {
+    pub fn child(&self, name: &str) -> Option<&Element<'x>> {
         self.children.iter().find(|c| c.name == name)
     }
     /// The first element of that name, at any depth, this one included.
-    pub fn find(&self, name: &str) -> Option<&Element> {
+    pub fn find(&self, name: &str) -> Option<&Element<'x>> {
         if self.name == name { Some(self) } else { self.children.iter().find_map(|c| c.find(name)) }
+    }
+
+    fn push_text(&mut self, piece: Cow<'x, str>) {
+        if self.text.is_empty() {
+            self.text = piece;
+        } else if self.children.is_empty() || !piece.trim_ascii().is_empty() {
+            // Indentation between children is nobody's text, and would be a copy for each of them.
+            self.text.to_mut().push_str(&piece);
+        }
+    }
+
+    /// Lists of AWS's query protocols call their items so.
+    fn holds_items(&self) -> bool {
+        !self.children.is_empty() && self.children.iter().all(|c| c.name == "member" || c.name == "item")
     }
 }
 
 /// Reads a document into its root element.
-pub fn parse_xml(bytes: &[u8]) -> Result<Element, XmlError> {
+pub fn parse_xml(bytes: &[u8]) -> Result<Element<'_>, XmlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError("not UTF-8".into()))?;
+    let text = text.trim_start_matches('\u{feff}');
     let mut reader = Reader::from_str(text);
-    let mut open: Vec<Element> = Vec::new();
+    let mut open: Vec<Element<'_>> = Vec::new();
     let mut root = None;
     loop {
-        match reader.read_event().map_err(|e| XmlError(e.to_string()))? {
+        let event = reader.read_event().map_err(|e| XmlError(e.to_string()))?;
+        // Where the event ended: its tag's own bytes lie before it.
+        let end = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+        match event {
             Event::Start(start) => {
                 if open.len() >= MAX_DEPTH {
                     return Err(XmlError("nested too deep".into()));
                 }
-                open.push(element(&start)?);
+                open.push(element(tag(text, end, ">", &start)?)?);
             }
             Event::Empty(start) => {
-                let element = element(&start)?;
+                let element = element(tag(text, end, "/>", &start)?)?;
                 close(&mut open, &mut root, element);
             }
             Event::End(_) => {
@@ -57,20 +75,20 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Element, XmlError> {
             }
             Event::Text(piece) => {
                 if let Some(top) = open.last_mut() {
-                    top.text.push_str(&piece);
+                    top.push_text(piece.into_inner());
                 }
             }
             Event::CData(piece) => {
                 if let Some(top) = open.last_mut() {
-                    top.text.push_str(&piece);
+                    top.push_text(piece.into_inner());
                 }
             }
             Event::GeneralRef(reference) => {
                 if let Some(top) = open.last_mut() {
-                    let name = reference.to_string();
+                    let text = top.text.to_mut();
                     match reference.resolve_char_ref().map_err(|e| XmlError(e.to_string()))? {
-                        Some(c) => top.text.push(c),
-                        None => top.text.push_str(quick_xml::escape::resolve_xml_entity(&name).unwrap_or_default()),
+                        Some(c) => text.push(c),
+                        None => text.push_str(quick_xml::escape::resolve_xml_entity(&reference).unwrap_or_default()),
                     }
                 }
             }
@@ -84,158 +102,94 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Element, XmlError> {
     root.ok_or_else(|| XmlError("no element".into()))
 }
 
-fn element(start: &quick_xml::events::BytesStart<'_>) -> Result<Element, XmlError> {
-    let local = |name: &str| name.rsplit(':').next().unwrap_or(name).to_owned();
-    let mut element = Element { name: local(start.name().as_ref()), ..Element::default() };
-    for attribute in start.attributes() {
-        let attribute = attribute.map_err(|e| XmlError(e.to_string()))?;
-        // The one attribute that AWS uses as data: the type of an S3 grantee.
-        if attribute.key.as_ref() == "xsi:type" {
-            element.children.push(Element {
-                name: "Type".into(),
-                text: attribute.value.to_string(),
-                children: Vec::new(),
-            });
+/// The bytes of a tag in the document, which outlive the event that borrows them.
+fn tag<'x>(text: &'x str, end: usize, closing: &str, content: &str) -> Result<&'x str, XmlError> {
+    let found = end.checked_sub(closing.len()).and_then(|end| text.get(end.checked_sub(content.len())?..end));
+    found.filter(|found| *found == content).ok_or_else(|| XmlError("a tag that is not where it should be".into()))
+}
+
+fn element(tag: &str) -> Result<Element<'_>, XmlError> {
+    let (name, attributes) = match tag.find(|c: char| c.is_ascii_whitespace()) {
+        Some(at) => tag.split_at(at),
+        None => (tag, ""),
+    };
+    let mut element = Element { name: name.rsplit(':').next().unwrap_or(name), ..Element::default() };
+    // The one attribute that AWS uses as data: the type of an S3 grantee.
+    if attributes.contains("xsi:type") {
+        let start = quick_xml::events::BytesStart::from_content(tag, name.len());
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(|e| XmlError(e.to_string()))?;
+            if attribute.key.as_ref() == "xsi:type" {
+                let text = Cow::Owned(attribute.value.to_string());
+                element.children.push(Element { name: "Type", text, children: Vec::new() });
+            }
         }
     }
     Ok(element)
 }
 
-fn close(open: &mut [Element], root: &mut Option<Element>, element: Element) {
+fn close<'x>(open: &mut [Element<'x>], root: &mut Option<Element<'x>>, element: Element<'x>) {
     match open.last_mut() {
         Some(parent) => parent.children.push(element),
         None => *root = Some(element),
     }
 }
 
-/// Hints, ready to be asked.
-#[derive(Debug)]
-pub(crate) struct Hints<'h> {
-    kinds: HashMap<&'h str, Kind>,
-    rename: HashMap<&'h str, &'h str>,
-    flat: HashSet<&'h str>,
-    raise: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    List,
-    Map,
-    Integer,
-    Float,
-    Boolean,
-    Structure,
-}
-
-impl<'h> Hints<'h> {
-    pub(crate) fn new(hints: &'h XmlHints, protocol: Protocol) -> Self {
-        let mut kinds = HashMap::new();
-        for (names, kind) in [
-            (&hints.lists, Kind::List),
-            (&hints.maps, Kind::Map),
-            (&hints.integers, Kind::Integer),
-            (&hints.floats, Kind::Float),
-            (&hints.booleans, Kind::Boolean),
-            (&hints.structures, Kind::Structure),
-        ] {
-            kinds.extend(names.iter().map(|name| (name.as_str(), kind)));
-        }
-        Self {
-            kinds,
-            rename: hints.rename.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect(),
-            flat: hints.flat.iter().map(String::as_str).collect(),
-            raise: protocol == Protocol::Ec2,
-        }
-    }
-    fn kind(&self, parent: &str, name: &str) -> Option<Kind> {
-        self.kinds.get(qualified(parent, name).as_str()).or_else(|| self.kinds.get(name)).copied()
-    }
-    fn is_flat(&self, parent: &str, name: &str) -> bool {
-        !self.flat.is_empty() && (self.flat.contains(qualified(parent, name).as_str()) || self.flat.contains(name))
-    }
-    fn key(&self, parent: &str, name: &str) -> String {
-        if let Some(renamed) = self.rename.get(qualified(parent, name).as_str()).or_else(|| self.rename.get(name)) {
-            return (*renamed).to_owned();
-        }
-        if self.raise {
-            let mut letters = name.chars();
-            return letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect();
-        }
-        name.to_owned()
-    }
-}
-
-fn qualified(parent: &str, name: &str) -> String {
-    let mut text = String::with_capacity(parent.len() + name.len() + 1);
-    text.push_str(parent);
-    text.push('/');
-    text.push_str(name);
-    text
-}
-
-/// An element's children as an object, with the API's names and types as far as the hints tell.
-pub fn to_value(element: &Element, hints: &XmlHints, protocol: Protocol) -> Value {
-    object(element, &element.name, &Hints::new(hints, protocol))
-}
-
-/// `parent` names the element that hints are asked about: for an item of a list, that is the list.
-pub(crate) fn object(element: &Element, parent: &str, hints: &Hints<'_>) -> Value {
-    let mut map = Map::new();
+/// An element's children as an object, with the API's names and types as far as the hints tell. `parent` names the
+/// element that hints are asked about: for an item of a list, that is the list.
+pub fn object(element: &Element<'_>, parent: &str, hints: &XmlIndex) -> Value {
+    let mut map = Map::with_capacity(element.children.len());
     for child in &element.children {
-        let key = hints.key(parent, &child.name);
-        if hints.is_flat(parent, &child.name) {
-            let item = value(child, parent, hints);
+        let hint = hints.hint(parent, child.name);
+        let key = hints.key(hint, child.name);
+        let found = value(child, hint, hints);
+        if hint.flat {
             match map.entry(key).or_insert_with(|| Value::Array(Vec::new())) {
-                Value::Array(list) => list.push(item),
-                other => *other = Value::Array(vec![item]),
+                Value::Array(list) => list.push(found),
+                other => *other = Value::Array(vec![found]),
             }
         } else {
-            map.insert(key, value(child, parent, hints));
+            map.insert(key, found);
         }
     }
     Value::Object(map)
 }
 
-fn value(element: &Element, parent: &str, hints: &Hints<'_>) -> Value {
-    let kind = hints.kind(parent, &element.name);
-    let wrapped =
-        || !element.children.is_empty() && element.children.iter().all(|c| c.name == "member" || c.name == "item");
-    match kind {
-        Some(Kind::Map) => map_of(element, hints),
-        Some(Kind::Structure) => object(element, &element.name, hints),
-        Some(Kind::Integer) => number(&element.text, |t| t.parse::<i64>().ok().map(Number::from)),
-        Some(Kind::Float) => number(&element.text, |t| t.parse().ok().and_then(Number::from_f64)),
-        Some(Kind::Boolean) => match element.text.trim() {
+fn value(element: &Element<'_>, hint: &XmlHint, hints: &XmlIndex) -> Value {
+    match hint.kind {
+        Some(XmlKind::Map) => map_of(element, hints),
+        Some(XmlKind::Structure) => object(element, element.name, hints),
+        Some(XmlKind::Integer) => number(&element.text, |t| t.parse::<i64>().ok().map(Number::from)),
+        Some(XmlKind::Float) => number(&element.text, |t| t.parse().ok().and_then(Number::from_f64)),
+        Some(XmlKind::Boolean) => match element.text.trim() {
             "true" | "True" | "1" => Value::Bool(true),
             "false" | "False" | "0" => Value::Bool(false),
             other => Value::from(other),
         },
-        Some(Kind::List) => list(element, hints),
-        None if wrapped() => list(element, hints),
-        None if !element.children.is_empty() => object(element, &element.name, hints),
-        None => Value::from(element.text.as_str()),
+        Some(XmlKind::List) => list(element, hints),
+        None if element.holds_items() => list(element, hints),
+        None if !element.children.is_empty() => object(element, element.name, hints),
+        None => Value::from(element.text.as_ref()),
     }
 }
 
-fn list(element: &Element, hints: &Hints<'_>) -> Value {
-    element.children.iter().map(|item| list_item(item, &element.name, hints)).collect()
+fn list(element: &Element<'_>, hints: &XmlIndex) -> Value {
+    element.children.iter().map(|item| list_item(item, element.name, hints)).collect()
 }
 
-fn list_item(item: &Element, list: &str, hints: &Hints<'_>) -> Value {
+fn list_item(item: &Element<'_>, list: &str, hints: &XmlIndex) -> Value {
     match item.children.is_empty() {
-        true => value(item, list, hints),
-        false if item.children.iter().all(|c| c.name == "member" || c.name == "item") => {
-            item.children.iter().map(|inner| list_item(inner, &item.name, hints)).collect()
-        }
+        true => value(item, hints.hint(list, item.name), hints),
+        false if item.holds_items() => item.children.iter().map(|inner| list_item(inner, item.name, hints)).collect(),
         false => object(item, list, hints),
     }
 }
 
-fn map_of(element: &Element, hints: &Hints<'_>) -> Value {
-    let mut map = Map::new();
+fn map_of(element: &Element<'_>, hints: &XmlIndex) -> Value {
+    let mut map = Map::with_capacity(element.children.len());
     for entry in &element.children {
         if let (Some(key), Some(content)) = (entry.child("key"), entry.child("value")) {
-            map.insert(key.text.clone(), value(content, &element.name, hints));
+            map.insert(key.text.to_string(), value(content, hints.hint(element.name, content.name), hints));
         }
     }
     Value::Object(map)
@@ -248,7 +202,13 @@ fn number(text: &str, parse: impl Fn(&str) -> Option<Number>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetscan_proto::catalogue::{Protocol, XmlHints};
     use serde_json::json;
+
+    fn read(xml: &[u8], hints: &XmlHints, protocol: Protocol) -> Value {
+        let root = parse_xml(xml).expect("xml");
+        object(&root, root.name, &XmlIndex::new(hints, protocol))
+    }
 
     #[test]
     fn ec2_answers_get_the_apis_names_and_types() {
@@ -265,7 +225,7 @@ mod tests {
                 .collect(),
             ..XmlHints::default()
         };
-        let mut value = to_value(&parse_xml(xml).expect("xml"), &hints, Protocol::Ec2);
+        let mut value = read(xml, &hints, Protocol::Ec2);
         value.as_object_mut().expect("object").shift_remove("RequestId");
         assert_eq!(
             value,
@@ -283,11 +243,21 @@ mod tests {
             ..XmlHints::default()
         };
         let xml = b"<R><Attributes><entry><key>a</key><value>1</value></entry></Attributes><Rule><Id>x</Id></Rule><Rule><Id>y</Id></Rule><Tags><member><Key>k</Key></member></Tags></R>";
-        let value = to_value(&parse_xml(xml).expect("xml"), &hints, Protocol::Query);
+        let value = read(xml, &hints, Protocol::Query);
         assert_eq!(
             value,
             json!({"Attributes": {"a": "1"}, "Rules": [{"Id": "x"}, {"Id": "y"}], "Tags": [{"Key": "k"}]})
         );
+    }
+
+    #[test]
+    fn names_attributes_and_mixed_texts_are_the_documents() {
+        let xml = "\u{feff}<?xml version='1.0'?>\n<s3:Grant xmlns:s3='a' >\n  <Grantee xmlns:xsi=\"x\" xsi:type=\"Group\"/>\n  \
+                   <P a='1'>x &lt;<![CDATA[<y>]]> z</P>\n <Note/>\n</s3:Grant>";
+        let root = parse_xml(xml.as_bytes()).expect("xml");
+        assert_eq!(root.name, "Grant");
+        let value = object(&root, root.name, &XmlIndex::default());
+        assert_eq!(value, json!({"Grantee": {"Type": "Group"}, "P": "x <<y> z", "Note": ""}));
     }
 
     #[test]
