@@ -2,7 +2,16 @@
 //!
 //! Killed anywhere in it, the next run does all of it again: until `end_scan`, nothing says that the scan is over.
 
-use crate::{ScanError, dispatch::PAGE, error::insist, history, ledger_file::LedgerWriter, parts, scan::Run, standing};
+use crate::{
+    ScanError,
+    dispatch::PAGE,
+    error::insist,
+    history,
+    ledger_file::LedgerWriter,
+    parts::{self, PartTrouble},
+    scan::Run,
+    standing,
+};
 use fleetscan_proto::{
     AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState, Sink,
 };
@@ -70,7 +79,7 @@ impl Run<'_> {
             let page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
             let last_page = page.len() < PAGE;
             after = page.last().map(|line| line.cell.clone());
-            self.check_parts(paths, &page, &mut tally).await;
+            self.check_parts(paths, &page, &mut tally).await?;
             for line in &page {
                 if account.account.as_ref() != Some(&line.cell.account) {
                     self.end_account(paths, std::mem::take(&mut account)).await?;
@@ -90,28 +99,33 @@ impl Run<'_> {
     }
 
     /// Reads the page's parts once: each must be what its ledger line says. Counts records by type on the way.
-    async fn check_parts(&self, paths: &ResultPaths<'_>, page: &[LedgerLine], tally: &mut Tally) {
+    async fn check_parts(
+        &self,
+        paths: &ResultPaths<'_>,
+        page: &[LedgerLine],
+        tally: &mut Tally,
+    ) -> Result<(), ScanError> {
         let mut parts = Vec::new();
         for line in page {
             parts.extend(line.parts.iter().map(|part| (paths.part(&line.cell, &part.name), part.clone())));
         }
-        let mut readings =
-            stream::iter(parts)
-                .map(|(path, part)| {
-                    let sink = Arc::clone(&self.parts.sink);
-                    async move {
-                        count_part(sink.as_ref(), &path, part).await.map_err(|problem| format!("{path}: {problem}"))
-                    }
-                })
-                .buffer_unordered(READERS);
-        while let Some(reading) = readings.next().await {
+        let mut readings = stream::iter(parts)
+            .map(|(path, part)| {
+                let sink = Arc::clone(&self.parts.sink);
+                async move { (count_part(sink.as_ref(), &path, part).await, path) }
+            })
+            .buffer_unordered(READERS);
+        while let Some((reading, path)) = readings.next().await {
             match reading {
                 Ok(counts) => {
                     for (kind, count) in counts {
                         *tally.records.entry(kind).or_default() += count;
                     }
                 }
-                Err(problem) => {
+                // Nothing is known of the part: the scan is not ended on that, and goes on when the results answer.
+                Err(PartTrouble::Unread(error)) => return Err(error.into()),
+                Err(PartTrouble::Damaged(problem)) => {
+                    let problem = format!("{path}: {problem}");
                     tracing::error!(scan = %self.spec.id, error = problem, "part.damaged: missing, or not what the ledger says");
                     tally.damaged += 1;
                     if tally.first.is_empty() {
@@ -120,6 +134,7 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// The ledger has passed an account: files that it did not list go, and the account's standing is noted.
@@ -178,13 +193,12 @@ fn name(word: &impl Serialize) -> String {
 }
 
 /// Records of a part by type; the part is checked on the way.
-pub(crate) async fn count_part(sink: &dyn Sink, path: &str, part: PartName) -> Result<Count, String> {
-    let bytes = sink.read(path).await.map_err(|error| error.to_string())?;
+pub(crate) async fn count_part(sink: &dyn Sink, path: &str, part: PartName) -> Result<Count, PartTrouble> {
+    let bytes = parts::fetch_part(sink, path).await?;
     // Unpacking and hashing are work for a thread of their own.
-    tokio::task::spawn_blocking(move || count_types(&bytes, &part))
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())
+    let counted = tokio::task::spawn_blocking(move || count_types(&bytes, &part)).await;
+    let damaged = |error: String| PartTrouble::Damaged(error);
+    counted.map_err(|error| damaged(error.to_string()))?.map_err(|error| damaged(error.to_string()))
 }
 
 fn count_types(bytes: &[u8], part: &PartName) -> Result<Count, parts::PartError> {

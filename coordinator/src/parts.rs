@@ -1,7 +1,10 @@
 use crate::plan::hex;
-use fleetscan_proto::PartName;
+use fleetscan_proto::{PartName, Sink, SinkError};
 use sha2::{Digest as _, Sha256};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    time::Duration,
+};
 
 /// The longest line that is read: no record is larger, and a damaged file might claim to be.
 const LONGEST_LINE: u64 = 64 * 1024 * 1024;
@@ -10,6 +13,45 @@ const LONGEST_LINE: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PartError(pub String);
+
+/// Why a part was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartTrouble {
+    /// It is missing, or not what the ledger says.
+    #[error("{0}")]
+    Damaged(String),
+    /// The results could not be read: that says nothing of the part.
+    #[error("{0}")]
+    Unread(SinkError),
+}
+
+/// How often a part is asked for while its results cannot be reached.
+const READS: u32 = 5;
+/// How long to wait before asking a second time; twice as long each time after that.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// A part's bytes. Results that are away for a moment are waited for.
+pub(crate) async fn fetch_part(sink: &dyn Sink, path: &str) -> Result<Vec<u8>, PartTrouble> {
+    let mut wait = READ_AGAIN;
+    for _ in 1..READS {
+        match sink.read(path).await {
+            Err(SinkError::Unavailable(reason)) => {
+                tracing::debug!(path, reason, "part.read_again");
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            other => return other.map_err(unread),
+        }
+    }
+    sink.read(path).await.map_err(unread)
+}
+
+fn unread(error: SinkError) -> PartTrouble {
+    match error {
+        SinkError::Missing(what) => PartTrouble::Damaged(what),
+        error => PartTrouble::Unread(error),
+    }
+}
 
 /// Checks a part's bytes against its ledger entry and hands each line (one record as JSON) to `each`.
 pub fn read_part(

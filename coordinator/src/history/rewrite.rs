@@ -182,7 +182,7 @@ async fn count_records(
             while let Some((reading, path)) = readings.next().await {
                 match reading {
                     Ok(found) => found.into_iter().for_each(|(kind, n)| *counts.entry(kind).or_default() += n),
-                    Err(error) => tracing::warn!(path, error, "part.not_counted"),
+                    Err(error) => tracing::warn!(path, %error, "part.not_counted"),
                 }
             }
         }

@@ -101,6 +101,24 @@ async fn a_damaged_part_is_no_success() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn results_that_cannot_be_read_for_a_moment_are_not_damaged() {
+    let mut world = World::of(1);
+    world.sink.fail_reads(3);
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert!(manifest.complete, "they are asked for again");
+    world.restart();
+    world.fresh = true;
+    world.sink.fail_reads(u32::MAX);
+    let ended = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
+    assert!(matches!(ended, Err(ScanError::Sink(_))), "nothing is known of them: {ended:?}");
+    world.sink.fail_reads(0);
+    world.restart();
+    world.fresh = false;
+    let (_, manifest) = world.scan(|_, _| panic!("nothing is left to read")).await;
+    assert!(manifest.complete, "the scan goes on where it was");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_scan_cancels_the_unfinished_one() {
     let mut world = World::of(2);
     let stop = CancellationToken::new();

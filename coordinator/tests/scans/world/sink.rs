@@ -12,6 +12,8 @@ type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 pub struct MemorySink {
     files: Files,
     refused: Mutex<Option<String>>,
+    /// So many reads of parts fail in passing.
+    away: Mutex<u32>,
 }
 
 impl MemorySink {
@@ -25,6 +27,10 @@ impl MemorySink {
     pub fn refuse(&self, ending: Option<&str>) {
         *self.refused.lock().expect("lock") = ending.map(str::to_owned);
     }
+    /// The next reads of parts fail in passing.
+    pub fn fail_reads(&self, times: u32) {
+        *self.away.lock().expect("lock") = times;
+    }
 }
 
 #[async_trait]
@@ -37,6 +43,13 @@ impl Sink for MemorySink {
         Ok(Box::new(Writer { path: path.to_owned(), bytes: Vec::new(), files: self.files.clone() }))
     }
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+        if path.contains("/records/") {
+            let mut away = self.away.lock().expect("lock");
+            if *away > 0 {
+                *away -= 1;
+                return Err(SinkError::Unavailable("SlowDown".into()));
+            }
+        }
         let files = self.files.lock().expect("lock");
         files.get(path).cloned().ok_or_else(|| SinkError::Missing(format!("{path}: no such file")))
     }
