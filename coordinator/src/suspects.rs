@@ -233,6 +233,8 @@ impl Run<'_> {
         if known == Known::Worked {
             let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
             let mut status = revoked(suspect, now);
+            // No account that had worked is given up before the hub has answered.
+            status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
             if let Some(standing) = away {
                 status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
             }
@@ -333,7 +335,6 @@ fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
         ("code".to_owned(), denial.code.clone()),
         ("tries".to_owned(), denial.tries.to_string()),
         ("doing".to_owned(), denial.doing.clone()),
-        ("hub".to_owned(), "GetCallerIdentity worked".to_owned()),
     ]);
     if let Some(id) = &denial.request_id {
         evidence.insert("request_id".to_owned(), id.clone());
