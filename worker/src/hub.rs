@@ -7,6 +7,7 @@ mod role;
 pub use role::HubRole;
 
 use crate::{
+    classify::denied_by,
     fips,
     http::Http,
     network::{Network, NetworkError},
@@ -21,7 +22,7 @@ use aws_sdk_sts::{
         assume_role::{AssumeRoleError, AssumeRoleOutput},
     },
 };
-use fleetscan_proto::{Account, AccountId, partition_of};
+use fleetscan_proto::{Account, AccountId, DeniedBy, partition_of};
 use futures_util::future::BoxFuture;
 use regions::StsRegions;
 use role::RoleCredentials;
@@ -183,13 +184,13 @@ impl Hub {
 
     /// Who we are: STS's GetCallerIdentity, which needs no permission.
     pub async fn identity(&self) -> Result<Identity, HubError> {
-        self.credentials().await?;
+        let used = self.credentials().await?;
         match self.sts.call(|sts| Box::pin(sts.get_caller_identity().send())).await {
             Ok(who) => Ok(Identity { account: who.account.unwrap_or_default(), arn: who.arn.unwrap_or_default() }),
             Err(error) => {
                 let error = self.hub_error(&error);
                 if let (Some(role), HubError::Expired | HubError::Rejected(_)) = (&self.role, &error) {
-                    role.forget().await;
+                    role.forget(used.access_key_id()).await;
                 }
                 Err(error)
             }
@@ -272,12 +273,16 @@ impl Hub {
         session_name: &str,
         policy: Option<&str>,
     ) -> Result<aws_sdk_sts::types::Credentials, AssumeFailure> {
-        if let Some(role) = &self.role
-            && let Err(error) = role.get().await
-        {
-            tracing::debug!(%error, "hub.no_role");
-            let code = "HubRoleUnavailable".to_owned();
-            return Err(AssumeFailure { kind: AssumeFailureKind::HubExpired, code, request_id: None });
+        let mut used = None;
+        if let Some(role) = &self.role {
+            match role.get().await {
+                Ok(credentials) => used = Some((role, credentials)),
+                Err(error) => {
+                    tracing::debug!(%error, "hub.no_role");
+                    let code = "HubRoleUnavailable".to_owned();
+                    return Err(AssumeFailure { kind: AssumeFailureKind::HubExpired, code, request_id: None });
+                }
+            }
         }
         let call = |sts: aws_sdk_sts::Client| {
             let request = sts
@@ -298,8 +303,8 @@ impl Hub {
             }),
             Err(error) => {
                 let failure = assume_failure(&error);
-                if let (Some(role), AssumeFailureKind::HubExpired) = (&self.role, failure.kind) {
-                    role.forget().await;
+                if let (Some((role, credentials)), AssumeFailureKind::HubExpired) = (used, failure.kind) {
+                    role.forget(credentials.access_key_id()).await;
                 }
                 Err(failure)
             }
@@ -353,10 +358,9 @@ fn assume_failure<E: ProvideErrorMetadata + std::fmt::Debug>(
     let code = error.code().unwrap_or_default();
     let message = error.message().unwrap_or_default();
     let kind = match (error, code) {
-        (_, "AccessDenied" | "AccessDeniedException") => AssumeFailureKind::Denied {
-            our_fault: message.contains("because no identity-based policy allows")
-                || message.contains("explicit deny in a service control policy"),
-        },
+        (_, "AccessDenied" | "AccessDeniedException") => {
+            AssumeFailureKind::Denied { our_fault: names_our_side(message) }
+        }
         (_, "ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "SignatureDoesNotMatch") => {
             AssumeFailureKind::HubExpired
         }
@@ -368,6 +372,15 @@ fn assume_failure<E: ProvideErrorMetadata + std::fmt::Debug>(
         _ => AssumeFailureKind::Transient,
     };
     AssumeFailure { kind, code: code.to_owned(), request_id: error.request_id().map(str::to_owned) }
+}
+
+/// Whether the text of AssumeRole's denial names a policy of the caller's side: the hub's identity, its boundary or
+/// session, its organisation's service control policies, or the VPC endpoint that the call went through. The role's own
+/// side is its trust policy and its organisation's resource control policies. Source: IAM User Guide, "Troubleshoot
+/// access denied error messages".
+fn names_our_side(message: &str) -> bool {
+    matches!(denied_by(message), DeniedBy::Identity | DeniedBy::Scp | DeniedBy::Boundary)
+        || message.contains("VPC endpoint policy")
 }
 
 /// The first line of an error, without its causes: enough for a person, and without a token in it.
@@ -383,4 +396,36 @@ pub fn session_name(prefix: &str, account: &AccountId, now: jiff::Timestamp) -> 
 /// What of a name AWS takes for a session's.
 fn fitting(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c)).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_that_names_a_policy_of_our_own_side_is_our_fault() {
+        let denied = "User: arn:aws:sts::999999999999:assumed-role/hub/x is not authorized to perform: sts:AssumeRole on \
+                      resource: arn:aws:iam::111122223333:role/SecurityV0ReadOnly";
+        for ours in [
+            " because no identity-based policy allows the sts:AssumeRole action",
+            " with an explicit deny in an identity-based policy",
+            " because no service control policy allows the sts:AssumeRole action",
+            " with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-x/p-y",
+            " because no permissions boundary allows the sts:AssumeRole action",
+            " with an explicit deny in a permissions boundary",
+            " because no session policy allows the sts:AssumeRole action",
+            " because no VPC endpoint policy allows the sts:AssumeRole action",
+        ] {
+            assert!(names_our_side(&format!("{denied}{ours}")), "{ours}");
+        }
+        for theirs in [
+            "",
+            " because no role trust policy allows the sts:AssumeRole action",
+            " because no resource-based policy allows the sts:AssumeRole action",
+            " with an explicit deny in a resource-based policy",
+            " with an explicit deny in a resource control policy",
+        ] {
+            assert!(!names_our_side(&format!("{denied}{theirs}")), "{theirs}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub struct HubRole {
     pub session_prefix: String,
 }
 
-/// The role's credentials, renewed one caller at a time and long before they end.
+/// The role's credentials, renewed once for all callers and long before they end.
 #[derive(Clone)]
 pub(super) struct RoleCredentials(Arc<Inner>);
 
@@ -45,7 +45,31 @@ struct Inner {
 #[derive(Default)]
 struct Held {
     credentials: Option<Credentials>,
+    /// When STS gave them.
+    since: Option<Instant>,
     failed: Option<(Instant, HubError)>,
+    /// Others are being asked for while these do.
+    renewing: bool,
+}
+
+impl Held {
+    fn has_just_failed(&self) -> Option<&HubError> {
+        self.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, why)| why)
+    }
+
+    fn keep(&mut self, answer: Result<Credentials, HubError>) -> Result<Credentials, HubError> {
+        match answer {
+            Ok(fresh) => {
+                *self = Held { credentials: Some(fresh.clone()), since: Some(Instant::now()), ..Held::default() };
+                Ok(fresh)
+            }
+            Err(why) => {
+                tracing::error!(error = %why, "hub.role_not_renewed");
+                self.failed = Some((Instant::now(), why.clone()));
+                Err(why)
+            }
+        }
+    }
 }
 
 /// What is to be done about credentials.
@@ -73,38 +97,44 @@ impl RoleCredentials {
         Self(Arc::new(Inner { role, sts, held: Mutex::default() }))
     }
 
-    /// Credentials that last for a call yet. Whoever comes while they are renewed waits for the same answer.
+    /// Credentials that last for a call yet. They are renewed beside the work that they are good for; only where there
+    /// are none does everybody wait for the same answer.
     pub(super) async fn get(&self) -> Result<Credentials, HubError> {
         let mut held = self.0.held.lock().await;
         let left = |credentials: &Credentials| credentials.expiry()?.duration_since(SystemTime::now()).ok();
         let due = due(held.credentials.as_ref().and_then(left));
-        if due == Due::Good
-            && let Some(good) = &held.credentials
+        if due != Due::Ask
+            && let Some(good) = held.credentials.clone()
         {
-            return Ok(good.clone());
-        }
-        let usable = held.credentials.clone().filter(|_| due == Due::Renew);
-        if let Some((at, why)) = &held.failed
-            && at.elapsed() < PAUSE
-        {
-            return usable.ok_or_else(|| why.clone());
-        }
-        match self.0.assume().await {
-            Ok(fresh) => {
-                *held = Held { credentials: Some(fresh.clone()), failed: None };
-                Ok(fresh)
+            if due == Due::Renew && !held.renewing && held.has_just_failed().is_none() {
+                held.renewing = true;
+                tokio::spawn(self.clone().renew());
             }
-            Err(why) => {
-                tracing::error!(error = %why, "hub.role_not_renewed");
-                held.failed = Some((Instant::now(), why.clone()));
-                usable.ok_or(why)
-            }
+            return Ok(good);
         }
+        if let Some(why) = held.has_just_failed() {
+            return Err(why.clone());
+        }
+        let answer = self.0.assume().await;
+        held.keep(answer)
     }
 
-    /// AWS does not take these credentials any more: the next caller gets others.
-    pub(super) async fn forget(&self) {
-        self.0.held.lock().await.credentials = None;
+    async fn renew(self) {
+        let answer = self.0.assume().await;
+        let mut held = self.0.held.lock().await;
+        held.renewing = false;
+        // A failure is logged where it is kept, and tried again.
+        let _kept = held.keep(answer);
+    }
+
+    /// AWS does not take the credentials of this key any more: the next caller gets others. Many callers find that out
+    /// at once, and late: newer credentials stay, and such as were given a moment ago, since others would fare no better.
+    pub(super) async fn forget(&self, access_key_id: &str) {
+        let mut held = self.0.held.lock().await;
+        let are_these = held.credentials.as_ref().is_some_and(|held| held.access_key_id() == access_key_id);
+        if are_these && held.since.is_none_or(|at| at.elapsed() >= PAUSE) {
+            held.credentials = None;
+        }
     }
 }
 
