@@ -32,6 +32,8 @@ const NEAR_THE_WALL: f64 = 0.96;
 const TRY_EVERY: Duration = Duration::from_secs(30);
 /// By how much such a try multiplies the factor.
 const TRY: f64 = 1.03;
+/// Tries that went so far above it show that it is gone: whoever else drew on the bucket has left.
+const PAST_THE_WALL: f64 = 1.1;
 /// How far above its assumed start an unpublished limit may grow.
 const UNKNOWN_CEILING: f64 = 16.0;
 /// A client's clock and the network are not exact: what is left of a bucket so that ours runs empty before AWS's does.
@@ -154,6 +156,9 @@ impl Bucket {
             state.factor * TRY
         }
         .min(self.ceiling);
+        if state.factor > state.wall * PAST_THE_WALL {
+            state.wall = f64::INFINITY;
+        }
         state.changed = Instant::now();
         self.rebuild(&mut state);
     }
@@ -431,6 +436,27 @@ mod tests {
         assert!(first <= 15, "{first} throttled in the first minute");
         assert!(f64::from(throttled) <= 0.006 * f64::from(calls), "{throttled} of {calls} calls throttled");
         assert!(f64::from(calls - throttled) >= 0.90 * 7.5 * 540.0, "{calls} calls in nine minutes at 7.5 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_somebody_else_held_for_a_while_is_used_again_within_minutes() {
+        let bucket = Bucket::new(&known(15.0, 15.0), "us-east-1", 1.0, None);
+        let published = bucket.rate();
+        let mut aws = Aws { rate: 1.5, tokens: 1.5, at: Instant::now() };
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(360) {
+            // For a minute, somebody else leaves a tenth of it.
+            if began.elapsed() > Duration::from_secs(60) {
+                aws.rate = 15.0;
+            }
+            let (permit, _) = bucket.acquire(PATIENT).await.expect("a token");
+            if aws.takes() {
+                bucket.succeeded(permit);
+            } else {
+                bucket.throttled(permit);
+            }
+        }
+        assert!((bucket.rate() - published).abs() < 1e-9, "{} of {published} calls a second", bucket.rate());
     }
 
     #[tokio::test(start_paused = true)]
