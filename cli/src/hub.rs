@@ -44,7 +44,8 @@ pub fn network(args: &HubArgs) -> Result<Network, Failure> {
 /// The way to the results, for commands that call nothing else: as the environment says.
 pub fn network_of_environment() -> Result<Network, Failure> {
     let (url, bundle) = (variable("FLEETSCAN_PROXY"), variable("FLEETSCAN_CA_BUNDLE").map(PathBuf::from));
-    Ok(Network { proxy: proxy(url.as_deref())?, ca_bundle: ca_bundle(bundle.as_deref())?, fips: false })
+    let fips = variable("FLEETSCAN_FIPS").is_some_and(|text| is_yes(&text)) || aws_wants_fips();
+    Ok(Network { proxy: proxy(url.as_deref())?, ca_bundle: ca_bundle(bundle.as_deref())?, fips })
 }
 
 fn external_id(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
@@ -62,7 +63,7 @@ fn external_id(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
 fn proxy(named: Option<&str>) -> Result<Option<Proxy>, Failure> {
     let except = either("NO_PROXY", "no_proxy");
     if let Some(url) = named {
-        let in_a_flag = std::env::args().any(|argument| argument.ends_with(url));
+        let in_a_flag = std::env::args_os().any(|argument| argument.to_string_lossy().ends_with(url));
         let has_password = url::Url::parse(url).is_ok_and(|url| url.password().is_some());
         if in_a_flag && has_password {
             return Err(Failure::usage("--proxy: a password in a flag shows in the process list: use FLEETSCAN_PROXY"));
@@ -81,7 +82,16 @@ fn ca_bundle(named: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 fn fips(args: &HubArgs) -> bool {
-    args.fips || variable("AWS_USE_FIPS_ENDPOINT").is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    args.fips || aws_wants_fips()
+}
+
+fn aws_wants_fips() -> bool {
+    variable("AWS_USE_FIPS_ENDPOINT").is_some_and(|text| text.eq_ignore_ascii_case("true"))
+}
+
+/// As the flag's own parser takes it.
+fn is_yes(text: &str) -> bool {
+    !matches!(text.to_ascii_lowercase().as_str(), "n" | "no" | "f" | "false" | "off" | "0")
 }
 
 fn either(upper: &str, lower: &str) -> Option<String> {

@@ -51,6 +51,8 @@ pub struct Http {
     client: SharedHttpClient,
     endpoint: Option<String>,
     fips: bool,
+    /// A proxy stands between: what our resolver does not know is the proxy, and says nothing of AWS's hosts.
+    proxied: bool,
 }
 
 impl Http {
@@ -70,6 +72,7 @@ impl Http {
             client: links.sdk_client(),
             endpoint: endpoint.map(|e| e.trim_end_matches('/').to_owned()),
             fips: network.fips,
+            proxied: network.proxy.is_some(),
         })
     }
 
@@ -166,7 +169,7 @@ impl Http {
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<RawAnswer, SendError> {
-        let response = self.connector.call(request).await.map_err(|e| match is_unknown_host(&e) {
+        let response = self.connector.call(request).await.map_err(|e| match !self.proxied && is_unknown_host(&e) {
             true => SendError::NoSuchHost,
             false => SendError::Transport(transport(&e)),
         })?;

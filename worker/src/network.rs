@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
     runtime_components::RuntimeComponents,
 };
+use base64::Engine as _;
 use fleetscan_proto::Secret;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::fmt;
@@ -59,7 +60,10 @@ pub enum NetworkError {
     )]
     CaBundle,
     /// Both an endpoint and FIPS.
-    #[error("--fips asks for AWS's own FIPS endpoints, and AWS_ENDPOINT_URL for another: leave one of them out")]
+    #[error(
+        "--fips asks for AWS's own FIPS endpoints, and AWS_ENDPOINT_URL or --out-endpoint for another: leave one of \
+         them out"
+    )]
     FipsWithEndpoint,
     /// STS has none.
     #[error("AWS has no FIPS endpoint of STS in {0}: choose another region with --sts-region")]
@@ -71,17 +75,35 @@ impl Network {
     pub(crate) fn links(&self) -> Result<Links, NetworkError> {
         let mut trust = TrustStore::default();
         if let Some(pem) = &self.ca_bundle {
-            // The connector would panic later of what cannot be read.
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-            if certificates.map_or(0, |list| list.len()) == 0 {
-                return Err(NetworkError::CaBundle);
-            }
-            trust.add_pem_certificate(pem.as_slice());
+            let usable = authorities(pem)?;
+            trust.add_pem_certificate(usable.into_bytes());
         }
         let tls = TlsContext::builder().with_trust_store(trust).build().map_err(|_| NetworkError::CaBundle)?;
         let proxy = self.proxy.as_ref().map(Proxy::config).transpose()?;
         Ok(Links { tls, proxy })
     }
+}
+
+/// The certificates of a bundle that can stand for an authority, as PEM. The connector would panic of any other; real
+/// bundles hold some that nobody's TLS takes any more, which is no reason to do without the rest.
+fn authorities(pem: &[u8]) -> Result<String, NetworkError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.map_err(|_| NetworkError::CaBundle)?;
+    let usable: Vec<_> = certificates.iter().filter(|der| webpki::anchor_from_trusted_cert(der).is_ok()).collect();
+    if usable.is_empty() {
+        return Err(NetworkError::CaBundle);
+    }
+    if usable.len() < certificates.len() {
+        tracing::warn!(
+            passed_over = certificates.len() - usable.len(),
+            "network.ca_bundle: certificates that are no authority's"
+        );
+    }
+    let armoured = |der: &&CertificateDer<'_>| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    Ok(usable.iter().map(armoured).collect())
 }
 
 impl Proxy {
@@ -183,7 +205,13 @@ mod tests {
 
     #[test]
     fn a_bundle_without_a_certificate_is_refused_and_panics_nowhere() {
-        for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n"] {
+        // The last one is base64 of what is no certificate.
+        for text in [
+            "",
+            "no PEM",
+            "-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
+        ] {
             let network = Network { ca_bundle: Some(text.as_bytes().to_vec()), ..Network::default() };
             assert_eq!(network.links().expect_err(text), NetworkError::CaBundle);
         }

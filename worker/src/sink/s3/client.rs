@@ -18,7 +18,11 @@ const ATTEMPTS: u32 = 5;
 
 /// A client with the operator's own credentials. The SDK's retries are on: this bucket's limits are nobody else's.
 pub(super) async fn connect(options: &SinkOptions, credentials: Option<Credentials>) -> Result<Client, NetworkError> {
+    if options.network.fips && options.endpoint.is_some() {
+        return Err(NetworkError::FipsWithEndpoint);
+    }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .use_fips(options.network.fips)
         .http_client(Http::new(None, &options.network)?.sdk_client())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
