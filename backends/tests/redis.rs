@@ -65,6 +65,12 @@ mod fleet {
     conformance::fleet::fleet_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
 }
 
+mod events {
+    use super::*;
+
+    conformance::events::events_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
+}
+
 mod registry {
     use super::*;
 

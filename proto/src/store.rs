@@ -248,6 +248,8 @@ pub struct ScanCounts {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Cost of the cells that have an outcome.
     pub totals: WorkTotals,
+    /// AssumeRole calls that were counted for it: see [`Store::count_assume_role`].
+    pub assume_role_calls: u64,
 }
 
 impl ScanCounts {
@@ -490,6 +492,11 @@ pub trait Store: Send + Sync + 'static {
     /// Ledger lines, in the order of [`Cell`], after `after`, at most `limit`.
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError>;
 
+    /// Counts AssumeRole calls that a worker made for a task of this scan: the ones that were denied and tried again
+    /// too. A session that several scans' tasks share is counted for the one whose task asked for it. Not exact: where
+    /// the store's answer is lost, a call may be counted twice or not at all. Of an unknown scan nothing is counted.
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError>;
+
     /// The scan in numbers. Cheap enough for a progress display that asks twice a second.
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError>;
 
@@ -501,7 +508,8 @@ pub trait Store: Send + Sync + 'static {
     -> Result<Vec<AccountStatus>, StoreError>;
 
     /// Replaces an account's status; where the state differs from the one before, appends to its history, and raises
-    /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account.
+    /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account. What others are
+    /// told of is appended to the [`EventTrail`](crate::EventTrail), in one with the change.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
 
     /// Appends an operator's act to an account's history that left its state as it is: from the state to the state.

@@ -1,5 +1,6 @@
 mod accounts;
 mod cells;
+mod events;
 mod fleet;
 mod hastened;
 mod registry;
@@ -237,6 +238,11 @@ impl Store for EmbeddedStore {
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let (scan, after) = (scan.clone(), after.cloned());
         self.reader.run(move |c| cells::ledger(c, &scan, after.as_ref(), limit)).await
+    }
+
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| scans::count_assume_role(c, &scan, calls)).await
     }
 
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError> {

@@ -19,6 +19,7 @@ pub(super) struct Scan {
     ended: BTreeMap<Cell, Ended>,
     cells: u64,
     totals: BTreeMap<Outcome, (u64, WorkTotals)>,
+    pub(super) assume_role_calls: u64,
 }
 
 struct Pending {
@@ -58,6 +59,7 @@ impl Scan {
             ended: BTreeMap::new(),
             cells: 0,
             totals: BTreeMap::new(),
+            assume_role_calls: 0,
         }
     }
 
@@ -325,6 +327,7 @@ impl Scan {
             accounts: self.by_state.iter().map(|(state, ids)| (*state, ids.len() as u64)).collect(),
             regions_from: self.regions_from.clone(),
             cells: self.cells,
+            assume_role_calls: self.assume_role_calls,
             ..ScanCounts::default()
         };
         counts.accounts.retain(|_, count| *count > 0);

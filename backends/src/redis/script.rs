@@ -33,7 +33,10 @@ scripts! {
     REOPEN_ACCOUNT: "reopen_account.lua";
     HASTEN: "hasten.lua";
     TAKE_HASTENED: "take_hastened.lua";
+    COUNT_ASSUMED: "count_assumed.lua";
     STATUS: "status.lua";
+    OWE: "owe.lua";
+    APPEND_EVENT: "append_event.lua";
     NOTE_ACT: "note_act.lua";
     TAKE_LEASE: "take_lease.lua";
     RENEW_LEASE: "renew_lease.lua";

@@ -37,7 +37,8 @@ pub(super) fn create_scan(c: &Connection, spec: &ScanSpec, accounts: &[AccountId
     let id = spec.id.as_str();
     let new = change(
         c,
-        "INSERT INTO scans VALUES (?1, ?2, ?3, 'running', NULL, ?4) ON CONFLICT DO NOTHING",
+        "INSERT INTO scans (id, plan, started, state, finished, spec) VALUES (?1, ?2, ?3, 'running', NULL, ?4)
+         ON CONFLICT DO NOTHING",
         params![id, spec.plan, spec.started_at.as_millisecond(), encode(spec)?],
     )?;
     if new > 0 {
@@ -81,6 +82,10 @@ pub(super) fn end_scan(c: &Connection, scan: &ScanId, state: ScanState, at: Time
     )?;
     change(c, "DELETE FROM denials WHERE scan = ?1", [scan.as_str()])?;
     Ok(())
+}
+
+pub(super) fn count_assume_role(c: &Connection, scan: &ScanId, calls: u64) -> rusqlite::Result<()> {
+    change(c, "UPDATE scans SET assumed = assumed + ?2 WHERE id = ?1", params![scan.as_str(), calls]).map(drop)
 }
 
 /// Answers whether it runs or is being cancelled, and so was not forgotten.
