@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 /// Layout of an event's `data`. What is added leaves it as it is; what means something else raises it.
 pub const EVENT_SCHEMA: u32 = 1;
@@ -230,6 +230,39 @@ pub trait EventTrail: Send + Sync + 'static {
 
     /// The newest event's number; 0 where there is none.
     async fn newest_event(&self) -> Result<u64, StoreError>;
+}
+
+/// Why a receiver did not take an event. The texts name no address and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// Perhaps it takes it later: it is away, busy, or not set up yet.
+    #[error("{0}")]
+    Later(String),
+    /// It will have nothing of this very event.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Somebody who is told of events.
+#[async_trait]
+pub trait EventReceiver: Send + Sync + 'static {
+    /// Its name: its place in the trail is kept under it.
+    fn name(&self) -> &str;
+
+    /// Where it is, for operators: without what may be secret in its address.
+    fn place(&self) -> &str;
+
+    /// Whether it is to be told of events of this [type](Event::kind).
+    fn wants(&self, kind: &str) -> bool;
+
+    /// How old an event may become before it is given up, should the receiver not take it.
+    fn gives_up_after(&self) -> Duration;
+
+    /// Tells it, once. It may be told twice of the same event, under the same id.
+    async fn deliver(&self, event: &Event) -> Result<(), DeliveryError>;
+
+    /// Waits between tries: they grow up to a bound, and never end.
+    fn waits(&self) -> Box<dyn Iterator<Item = Duration> + Send>;
 }
 
 #[cfg(test)]

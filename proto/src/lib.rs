@@ -31,7 +31,9 @@ mod store;
 mod task;
 
 pub use clock::{Clock, SystemClock};
-pub use event::{EVENT_SCHEMA, EVENTS_KEPT, Event, EventKind, EventTrail, NumberedEvent, ScanEnding};
+pub use event::{
+    DeliveryError, EVENT_SCHEMA, EVENTS_KEPT, Event, EventKind, EventReceiver, EventTrail, NumberedEvent, ScanEnding,
+};
 pub use fleet::{Fleet, KillSwitch, Lease, Orders, WorkerReport};
 pub use grant::{
     Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, Terms, check_external_id, parse_role_arn,

@@ -428,6 +428,15 @@ pub trait Store: Send + Sync + 'static {
     async fn renew_probe(&self, scan: &ScanId, account: &AccountId, generation: u64)
     -> Result<Option<u64>, StoreError>;
 
+    /// An account whose probe failed under this generation is [`ScanAccountState::Waiting`] again under a new one, which
+    /// this answers: what it was denied may have been our own fault. `None` where it stands otherwise.
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError>;
+
     /// Stores the cells of a probed account, each pending under generation 1, and makes the account
     /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;

@@ -163,6 +163,16 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| scans::renew_probe(c, &scan, &account, generation)).await
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let (scan, account) = (scan.clone(), account.clone());
+        self.writer.run(move |c| scans::reopen_probe(c, &scan, &account, generation)).await
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         let (scan, account, cells) = (scan.clone(), account.clone(), cells.to_vec());
         self.writer.run(move |c| scans::plan_account(c, &scan, &account, &cells)).await

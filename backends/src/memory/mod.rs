@@ -168,6 +168,15 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.renew_probe(account, generation)))
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        Ok(self.with(scan, |s| s.reopen_probe(account, generation)))
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         self.with(scan, |s| s.plan(account, cells));
         Ok(())

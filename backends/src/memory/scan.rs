@@ -183,6 +183,16 @@ impl Scan {
         Some(row.generation)
     }
 
+    pub(super) fn reopen_probe(&mut self, account: &AccountId, generation: u64) -> Option<u64> {
+        let row = self.accounts.get_mut(account)?;
+        if row.state != ScanAccountState::Probed || row.generation != generation || !matches!(row.probe, Some(Err(_))) {
+            return None;
+        }
+        (row.generation, row.probe) = (generation + 1, None);
+        self.set_state(account, ScanAccountState::Waiting);
+        Some(generation + 1)
+    }
+
     pub(super) fn plan(&mut self, account: &AccountId, cells: &[Cell]) {
         if self.accounts.get(account).is_none_or(|row| row.state != ScanAccountState::Probed) {
             return;

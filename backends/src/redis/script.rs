@@ -24,6 +24,7 @@ scripts! {
     END_SCAN: "end_scan.lua";
     PROBE: "probe.lua";
     RENEW_PROBE: "renew_probe.lua";
+    REOPEN_PROBE: "reopen_probe.lua";
     PLAN: "plan.lua";
     BEGIN: "begin.lua";
     CHECKPOINT: "checkpoint.lua";

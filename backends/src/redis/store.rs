@@ -165,6 +165,20 @@ impl Store for RedisStore {
         Ok(renewed.filter(|generation| *generation > 0))
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys.scan(scan);
+        let [waiting, probed] = [ScanAccountState::Waiting, ScanAccountState::Probed].map(|s| keys.accounts(s));
+        let keys = [keys.row(), waiting, probed, keys.details(), keys.counts()];
+        let reopened: Option<u64> =
+            self.link.run(&script::REOPEN_PROBE, &keys, &[bytes(account), bytes(generation)]).await?;
+        Ok(reopened.filter(|generation| *generation > 0))
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         self.cells_plan(scan, account, cells).await
     }

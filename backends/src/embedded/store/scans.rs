@@ -167,6 +167,22 @@ pub(super) fn renew_probe(
     Ok((changed > 0).then_some(generation + 1))
 }
 
+pub(super) fn reopen_probe(
+    c: &Connection,
+    scan: &ScanId,
+    account: &AccountId,
+    generation: u64,
+) -> rusqlite::Result<Option<u64>> {
+    // One that let us in has a source of its regions.
+    let changed = change(
+        c,
+        "UPDATE scan_accounts SET state = 0, generation = generation + 1, probe = NULL
+         WHERE scan = ?1 AND account = ?2 AND generation = ?3 AND state = 1 AND source IS NULL",
+        params![scan.as_str(), account.as_str(), generation],
+    )?;
+    Ok((changed > 0).then_some(generation + 1))
+}
+
 pub(super) fn plan_account(c: &Connection, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> rusqlite::Result<()> {
     let planned = change(
         c,
