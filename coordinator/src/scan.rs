@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             all_fed: false,
             probing: HashMap::new(),
             probed_up_to: None,
-            suspects: if resumed { Suspects::of_an_earlier_run() } else { Suspects::default() },
+            suspects: Suspects::new(runner.parts.clock.now()),
             reconciler: Reconciler::new(Instant::now()),
             counts: ScanCounts::default(),
         }

@@ -55,6 +55,8 @@ pub(crate) struct Suspects {
     /// Of these, the denied ones that are decided: when, and whose they are.
     decided: BTreeMap<AccountId, (Timestamp, String)>,
     hub: Option<(Instant, bool)>,
+    /// When this run began. An earlier one may have been in doubt: what it left open is asked again.
+    began: Timestamp,
     /// When our own side was last in doubt; what was denied until then marks nobody.
     doubted: Option<Instant>,
     /// Why the breaker is open; `None`: it is not.
@@ -86,9 +88,9 @@ impl Suspects {
         self.decided.remove(account);
         self.suspects.remove(account);
     }
-    /// An earlier run may have been in doubt: what it left open is asked again before it marks anybody.
-    pub(crate) fn of_an_earlier_run() -> Self {
-        Self { doubted: Some(Instant::now()), ..Self::default() }
+    /// No suspects, in a run that begins at `began`.
+    pub(crate) fn new(began: Timestamp) -> Self {
+        Self { began, ..Self::default() }
     }
 
     fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>, customer: String) {
@@ -209,8 +211,8 @@ impl Run<'_> {
 
     /// Whether what is known of a suspect is of a time when something of ours may have been broken.
     fn was_in_doubt(&self, suspect: &Suspect) -> bool {
-        Known::of(suspect.status.as_ref()) == Known::Worked
-            && self.suspects.doubted.is_some_and(|doubted| suspect.seen < doubted + AFTERMATH)
+        let doubted = self.suspects.doubted.is_some_and(|doubted| suspect.seen < doubted + AFTERMATH);
+        Known::of(suspect.status.as_ref()) == Known::Worked && (doubted || suspect.denial.at < self.suspects.began)
     }
 
     fn breaker_is(&mut self, why: Option<String>) {
