@@ -198,7 +198,7 @@ mod faults {
         let mut raw = client.get_multiplexed_async_connection().await.expect("connects");
         let mut run = async |words: &[&str]| {
             let mut command = redis::cmd(words[0]);
-            words[1..].iter().for_each(|word| drop(command.arg(*word)));
+            command.arg(&words[1..]);
             command.query_async::<redis::Value>(&mut raw).await.expect("answers")
         };
         let untold = format!("{{fleetscan:account:{account}}}:untold");

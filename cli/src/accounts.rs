@@ -13,7 +13,7 @@ use crate::{
     backing::{self, Memory},
     display,
     failure::{COMPLETE, Failure},
-    numbers::many,
+    numbers::{grouped, many},
     out::Out,
     results::purge,
     terminal::Terminal,
@@ -220,7 +220,12 @@ async fn connect(args: &AccountsArgs, accounts: Vec<Account>, profile: &str) -> 
             Connected::Unchanged => unchanged += 1,
         }
     }
-    let text = format!("{} connected, {updated} updated, {unchanged} as they were", many(added, "account"));
+    let text = format!(
+        "{} connected, {} updated, {} as they were",
+        many(added, "account"),
+        grouped(updated),
+        grouped(unchanged)
+    );
     let object = json!({ "connected": added, "updated": updated, "unchanged": unchanged });
     say(&mut std::io::stdout().lock(), args.json, &text, object)?;
     Ok(COMPLETE)

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_receiver_that_takes_nothing_is_told_and_one_that_restarts_is_not() {
         let now = Timestamp::from_second(1_000_000).expect("time");
-        let ago = |seconds| Timestamp::from_second(1_000_000 - seconds).expect("time");
+        let ago = |seconds: i64| Timestamp::from_second(1_000_000 - seconds).expect("time");
         let failing = |since| {
             let (event, problem) = ("evt_1".to_owned(), "it answers 503".to_owned());
             Some(Failing { event, since, tries: 3, refusals: 0, problem })
