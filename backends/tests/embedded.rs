@@ -103,6 +103,12 @@ impl FleetFactory for ByHand {
     }
 }
 
+mod events {
+    use super::*;
+
+    conformance::events::events_conformance!(ByHand::new(), tokio::test(flavor = "multi_thread", worker_threads = 2));
+}
+
 mod fleet {
     use super::*;
     use fleetscan_proto::Fleet as _;

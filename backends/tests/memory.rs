@@ -73,6 +73,12 @@ mod store {
     );
 }
 
+mod events {
+    use super::*;
+
+    conformance::events::events_conformance!(ByHand::new(), tokio::test(flavor = "multi_thread", worker_threads = 2));
+}
+
 mod fleet {
     use super::*;
 

@@ -65,6 +65,12 @@ mod fleet {
     conformance::fleet::fleet_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
 }
 
+mod events {
+    use super::*;
+
+    conformance::events::events_conformance!(OnRedis::new(), tokio::test(flavor = "multi_thread"));
+}
+
 mod registry {
     use super::*;
 
@@ -83,8 +89,11 @@ mod store {
 
 mod faults {
     use super::*;
-    use fleetscan_proto::{AccountId, AccountRegistry as _, Fleet as _, Store as _, StoreError};
-    use std::time::Instant;
+    use fleetscan_proto::{
+        AccountId, AccountRegistry as _, AccountState, AccountStatus, EventTrail as _, Fleet as _, Store as _,
+        StoreError,
+    };
+    use std::{collections::BTreeMap, time::Instant};
 
     fn options(server: &RedisServer) -> RedisOptions {
         RedisOptions { found: true, answer_timeout: Duration::from_secs(1), ..RedisOptions::new(server.url()) }
@@ -169,6 +178,62 @@ mod faults {
             |one: &str, other: &str| RedisServer::shared().ask(&["EVAL", &format!("\"{script}\""), "2", one, other]);
         assert!(eval("{a}x", "{b}x").contains("same slot"), "{}", eval("{a}x", "{b}x"));
         assert!(eval("{a}x", "{a}y").starts_with("*2"), "{}", eval("{a}x", "{a}y"));
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_left_untold_is_told_once_by_whoever_reads() {
+        let server = RedisServer::start(&[]);
+        let (store, account) = (store(&server).await, account());
+        let status = AccountStatus {
+            account: account.clone(),
+            state: AccountState::Revoked,
+            since: conformance::at(9),
+            last_success: None,
+            denied: Vec::new(),
+            evidence: BTreeMap::new(),
+        };
+        // Killed when its script had run, and before it carried the event to the trail.
+        let text = serde_json::to_string(&status).expect("JSON");
+        let client = redis::Client::open(server.url().as_str()).expect("a URL");
+        let mut raw = client.get_multiplexed_async_connection().await.expect("connects");
+        let mut run = async |words: &[&str]| {
+            let mut command = redis::cmd(words[0]);
+            command.arg(&words[1..]);
+            command.query_async::<redis::Value>(&mut raw).await.expect("answers")
+        };
+        let untold = format!("{{fleetscan:account:{account}}}:untold");
+        run(&["RPUSH", &untold, &format!("{:032x} active {text}", 7)]).await;
+        run(&["ZADD", "{fleetscan:fleet}:debts", "1", &format!("{account} {:032x}", 8)]).await;
+        for _ in 0..2 {
+            let told = store.events(0, 10).await.expect("readable");
+            assert_eq!(told.len(), 1);
+            assert_eq!(
+                (told[0].event.kind.as_str(), told[0].event.account()),
+                ("account.revoked", Some(account.clone()))
+            );
+            assert_eq!(told[0].event.id, "evt_00000000000000000000000000000007");
+        }
+        assert_eq!(run(&["LLEN", &untold]).await, redis::Value::Int(0));
+        assert_eq!(run(&["ZCARD", "{fleetscan:fleet}:debts"]).await, redis::Value::Int(0), "long overdue");
+    }
+
+    #[tokio::test]
+    async fn a_debt_is_paid_by_who_owes_it() {
+        let server = RedisServer::start(&[]);
+        let store = store(&server).await;
+        for (state, since) in [(AccountState::Active, 1), (AccountState::Revoked, 2)] {
+            let status = AccountStatus {
+                account: account(),
+                state,
+                since: conformance::at(since),
+                last_success: None,
+                denied: Vec::new(),
+                evidence: BTreeMap::new(),
+            };
+            store.set_account_status(&status).await.expect("set");
+        }
+        assert!(server.ask(&["ZCARD", "{fleetscan:fleet}:debts"]).starts_with(":0"));
+        assert_eq!(store.newest_event().await.expect("readable"), 1, "told without anybody reading");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::{
     backing::{self, Memory},
     display,
     failure::{COMPLETE, Failure},
-    numbers::many,
+    numbers::{grouped, many},
     out::Out,
     results::purge,
     terminal::Terminal,
@@ -22,6 +22,7 @@ use fleetscan_coordinator::{AccountsFile, Connected, ConnectionError, Connection
 use fleetscan_proto::{
     Account, AccountId, AccountState, Grant, Secret, SystemClock, check_external_id, parse_role_arn,
 };
+use futures_util::{StreamExt as _, stream};
 use offer::Offer;
 use serde_json::json;
 use std::{
@@ -29,6 +30,9 @@ use std::{
     path::Path,
     sync::Arc,
 };
+
+/// Accounts that are connected at once: each takes the store a few steps, one after the other.
+const AT_ONCE: usize = 64;
 
 impl From<ConnectionError> for Failure {
     fn from(error: ConnectionError) -> Self {
@@ -86,7 +90,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
         }
         AccountsCommand::Show { id, history } => {
             let id = account_id(&id)?;
-            let one = desk.list().await?.into_iter().find(|one| one.account.id == id);
+            let one = desk.find(&id).await?;
             let one = one.ok_or_else(|| Failure::usage(format!("account {id} is not known")))?;
             let changes = if history { Some(desk.store.account_history(&id).await?) } else { None };
             listing::show(&mut stdout, &one, changes.as_deref(), json)?;
@@ -206,14 +210,22 @@ async fn connect(args: &AccountsArgs, accounts: Vec<Account>, profile: &str) -> 
     let desk = desk(&Memory::found(&args.store).await?);
     let offered = binding::offered(profile)?;
     let (mut added, mut updated, mut unchanged) = (0_u64, 0_u64, 0_u64);
-    for account in &accounts {
-        match desk.connect(&keys, account, &offered).await? {
+    // Of a file no account stands twice.
+    let mut connecting =
+        stream::iter(&accounts).map(|account| desk.connect(&keys, account, &offered)).buffer_unordered(AT_ONCE);
+    while let Some(connected) = connecting.next().await {
+        match connected? {
             Connected::Added | Connected::Reconnected => added += 1,
             Connected::Updated => updated += 1,
             Connected::Unchanged => unchanged += 1,
         }
     }
-    let text = format!("{} connected, {updated} updated, {unchanged} as they were", many(added, "account"));
+    let text = format!(
+        "{} connected, {} updated, {} as they were",
+        many(added, "account"),
+        grouped(updated),
+        grouped(unchanged)
+    );
     let object = json!({ "connected": added, "updated": updated, "unchanged": unchanged });
     say(&mut std::io::stdout().lock(), args.json, &text, object)?;
     Ok(COMPLETE)

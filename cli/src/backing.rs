@@ -10,7 +10,7 @@ use fleetscan_backends::{
     rabbitmq::{RabbitOptions, RabbitQueue, urls},
     redis::{RedisOptions, RedisStore},
 };
-use fleetscan_proto::{AccountRegistry, Fleet, Store};
+use fleetscan_proto::{AccountRegistry, EventTrail, Fleet, Store};
 use std::{path::Path, sync::Arc};
 
 /// The store, by each of its traits.
@@ -19,6 +19,7 @@ pub struct Memory {
     pub store: Arc<dyn Store>,
     pub fleet: Arc<dyn Fleet>,
     pub registry: Arc<dyn AccountRegistry>,
+    pub events: Arc<dyn EventTrail>,
     /// Keeps other processes out of a data folder.
     _lock: Option<Arc<DataLock>>,
 }
@@ -31,7 +32,7 @@ impl Memory {
             None => {
                 let lock = DataLock::take(&args.data).map_err(Failure::failed)?;
                 let store = Arc::new(EmbeddedStore::open(&args.data).map_err(Failure::failed)?);
-                Ok(Self { store: store.clone(), fleet: store.clone(), registry: store, _lock: Some(Arc::new(lock)) })
+                Ok(Self::of(store, Some(Arc::new(lock))))
             }
         }
     }
@@ -56,8 +57,11 @@ impl Memory {
     }
 
     async fn shared(args: &StoreArgs, found: bool) -> Result<Self, Failure> {
-        let store = Arc::new(redis(args, found).await?);
-        Ok(Self { store: store.clone(), fleet: store.clone(), registry: store, _lock: None })
+        Ok(Self::of(Arc::new(redis(args, found).await?), None))
+    }
+
+    fn of<S: Store + Fleet + AccountRegistry + EventTrail>(store: Arc<S>, lock: Option<Arc<DataLock>>) -> Self {
+        Self { store: store.clone(), fleet: store.clone(), registry: store.clone(), events: store, _lock: lock }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    shared_folder, signals,
+    receivers, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::SealedGrants;
@@ -32,6 +32,10 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     shared_folder::open_and_mark(&Out::open(&args.out)?.name, &sinks, &epoch)?;
     let queue = backing::queue(&args.broker, &name).await?;
     let hub = hub::connect(&args.hub).await?;
+    let receivers = match &args.receivers {
+        None => Vec::new(),
+        Some(file) => receivers::read(file, &hub::network(&args.hub)?)?,
+    };
     let schedule = match args.every_hours {
         0 => None,
         hours => Some(ScheduleOptions {
@@ -65,6 +69,8 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         store: memory.store,
         fleet: memory.fleet,
         registry: memory.registry,
+        events: memory.events,
+        receivers,
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::built_in().clone()),

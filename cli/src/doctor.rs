@@ -2,6 +2,7 @@
 
 mod aws;
 mod broker;
+mod events;
 mod host;
 mod store;
 
@@ -59,6 +60,7 @@ async fn look(args: &DoctorArgs) -> Vec<Finding> {
                 note("store", store::standing(args, &memory).await.map_err(said));
                 note("durability", store::durability(&args.store).await.map_err(said));
                 note("breaker", breaker(&memory).await.map_err(said));
+                note("events", events::standing(&memory).await.map_err(said));
             }
             Err(failure) => note("store", Err(said(failure))),
         }

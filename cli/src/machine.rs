@@ -93,7 +93,8 @@ impl Machine {
         stop: &CancellationToken,
     ) -> Result<Ended, Failure> {
         let _lock = DataLock::take(&self.data).map_err(Failure::failed)?;
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&self.data).map_err(Failure::failed)?);
+        let memory = Arc::new(EmbeddedStore::open(&self.data).map_err(Failure::failed)?);
+        let store: Arc<dyn Store> = memory.clone();
         let queue: Arc<dyn TaskQueue> = Arc::new(EmbeddedQueue::new(QUEUE_BOUND));
         let accounts = Arc::new(Registry::new(accounts));
         let catalogue = Arc::clone(&self.catalogue);
@@ -111,17 +112,16 @@ impl Machine {
                 fleet: None,
             },
         );
-        let counting = worker.clone();
         let parts = ScanParts {
             fleet: None,
             queue,
             store,
+            events: memory,
             sink: self.out.sink.clone(),
             hub: Arc::new(HubIdentity::new(self.hub.clone())),
             clock,
             catalogue,
             accounts: accounts.clone(),
-            assume_role_calls: Arc::new(move || Some(counting.stats().assume_role)),
         };
         let runner = ScanRunner::new(parts, request, options);
         let opened = runner.open(&accounts).await?;

@@ -14,6 +14,7 @@ mod demo;
 mod deploy;
 mod display;
 mod doctor;
+mod events;
 mod failure;
 mod health;
 mod heap;
@@ -27,6 +28,7 @@ mod out;
 mod page;
 mod plan;
 mod profile;
+mod receivers;
 mod results;
 mod scan;
 mod scans;
@@ -96,6 +98,7 @@ async fn run(args: args::Args) -> Result<u8, failure::Failure> {
         args::Command::Workers(args) => workers::run(args, terminal).await,
         args::Command::Switch(args) => switch::run(args).await,
         args::Command::Breaker(args) => breaker::run(args).await,
+        args::Command::Events(args) => events::run(args, terminal).await,
         args::Command::Doctor(args) => doctor::run(args).await,
         args::Command::Health(args) => health::run(args).await,
     }

@@ -299,6 +299,12 @@ impl Connections {
         }
     }
 
+    /// One account with its standing; `None`: it was never connected.
+    pub async fn find(&self, id: &AccountId) -> Result<Option<Listed>, StoreError> {
+        let Some(account) = self.registry.registered(id).await? else { return Ok(None) };
+        Ok(Some(Listed { account, status: self.store.account_status(id).await? }))
+    }
+
     /// Every account with its standing.
     pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let mut statuses = BTreeMap::new();

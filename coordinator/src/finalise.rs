@@ -13,7 +13,8 @@ use crate::{
     standing,
 };
 use fleetscan_proto::{
-    AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState, Sink,
+    AccountId, AccountState, Count, Denial, Event, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanEnding,
+    ScanState, Sink,
 };
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -50,12 +51,26 @@ impl Run<'_> {
         let (sink, store) = (&self.parts.sink, &self.parts.store);
         sink.sweep(&paths.root()).await?;
         let counts = insist!(self.options, store.counts(&self.spec.id))?;
+        let cells = counts.outcomes.clone();
         let manifest = self.manifest(counts, tally.records);
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| ScanError::Internal(error.to_string()))?;
         let mut file = sink.create(&paths.manifest()).await?;
         file.write(text).await?;
         file.commit().await?;
         let ended = if self.cancelling.is_some() { ScanState::Cancelled } else { ScanState::Finished };
+        // Told before the scan counts as over, when its results are whole: after, nobody would come to tell it.
+        let event = Event::of_scan(&ScanEnding {
+            scan: &self.spec.id,
+            state: ended,
+            complete: manifest.complete,
+            started_at: manifest.started_at,
+            finished_at: manifest.finished_at,
+            accounts: manifest.accounts,
+            cells: &cells,
+            records: manifest.records.values().sum(),
+            out: &self.spec.out,
+        });
+        insist!(self.options, self.parts.events.append_event(&event, None))?;
         insist!(self.options, store.end_scan(&self.spec.id, ended, manifest.finished_at))?;
         let kept = history::prune(
             store.as_ref(),
@@ -180,7 +195,7 @@ impl Run<'_> {
                 .collect(),
             records,
             totals: counts.totals,
-            assume_role_calls: (self.parts.assume_role_calls)(),
+            assume_role_calls: Some(counts.assume_role_calls),
             share: self.runner.request.share,
             thinned: None,
         }

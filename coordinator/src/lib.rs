@@ -6,6 +6,7 @@
 //!   answer, publishes again what was lost, and ends the scan
 //! * [`revocation`]: what a denied AssumeRole means (pure); the runner asks the hub and carries the verdict out
 //! * [`fleet`]: the coordinator of a fleet, which runs every scan that was asked for
+//! * [`events`]: tells receivers what happened, from the store's trail
 //! * [`live`]: what the fleet is about right now, for people and programs that look
 //! * [`history`]: which of the older results are kept, and how results are deleted
 //!
@@ -18,6 +19,7 @@ mod deadline;
 mod directory;
 mod dispatch;
 mod error;
+pub mod events;
 mod finalise;
 pub mod fleet;
 pub mod history;

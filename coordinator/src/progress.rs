@@ -27,6 +27,8 @@ pub struct Progress {
     pub expected_cells: u64,
     /// Accounts that were denied and wait for a verdict.
     pub suspects: u64,
+    /// This run has judged what it found open when it began: before, nothing is known of the breaker.
+    pub judged: bool,
     /// So many were denied at once that none of them is marked revoked.
     pub breaker_open: bool,
     /// Why the breaker is open.

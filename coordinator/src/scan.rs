@@ -4,8 +4,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountId, Clock, Fleet, Lane, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState, Sink, Store,
-    Task, TaskQueue, catalogue::Catalogue,
+    AccountId, Clock, EventTrail, Fleet, Lane, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState,
+    Sink, Store, Task, TaskQueue, catalogue::Catalogue,
 };
 use jiff::Timestamp;
 use std::{
@@ -30,6 +30,8 @@ pub struct ScanParts {
     pub queue: Arc<dyn TaskQueue>,
     /// What is remembered.
     pub store: Arc<dyn Store>,
+    /// What others are told.
+    pub events: Arc<dyn EventTrail>,
     /// Where results go.
     pub sink: Arc<dyn Sink>,
     /// The hub.
@@ -40,8 +42,6 @@ pub struct ScanParts {
     pub catalogue: Arc<Catalogue>,
     /// Where accounts are described.
     pub accounts: Arc<dyn Directory>,
-    /// Answers how many AssumeRole calls were made so far, where one process makes them all; for the manifest.
-    pub assume_role_calls: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     /// The rest of the fleet; `None`: coordinator and worker are one process, and the queue lives no longer than it.
     pub fleet: Option<FleetLink>,
 }
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             all_fed: false,
             probing: HashMap::new(),
             probed_up_to: None,
-            suspects: Suspects::default(),
+            suspects: Suspects::new(runner.parts.clock.now()),
             reconciler: Reconciler::new(Instant::now()),
             counts: ScanCounts::default(),
         }
@@ -320,6 +320,7 @@ impl<'a> Run<'a> {
             accounts: self.spec.accounts,
             expected_cells: self.counts.cells + self.cells_of_an_account() as u64 * unplanned,
             suspects: self.suspects.len() as u64,
+            judged: self.suspects.judged(),
             breaker_open: self.suspects.breaker().is_some(),
             breaker_why: self.suspects.breaker().map(str::to_owned),
             revocations: self.suspects.revocations(),

@@ -7,13 +7,22 @@ use crate::{
     revocation::{self, Denied, Known, Tally, Verdict},
     scan::Run,
 };
-use fleetscan_proto::{AccountId, AccountState, AccountStatus, AssumeDenial, MemberStanding, Outcome, ProbeFailure};
+use fleetscan_proto::{
+    AccountId, AccountState, AccountStatus, AssumeDenial, MemberStanding, Outcome, ProbeFailure, ScanAccountState,
+    TaskKind,
+};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use tokio::time::Instant;
+
+/// A denial this soon after our own side was in doubt may be of that time still: a worker remembers what it was denied
+/// for five seconds, and a tick passes until it is seen here.
+const AFTERMATH: Duration = Duration::from_secs(8);
+/// Accounts that are asked again in a tick: slowly, for whatever broke may have broken under the load.
+const ASKED_AGAIN: usize = 1;
 
 /// What a denial interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +40,8 @@ struct Suspect {
     status: Option<AccountStatus>,
     customer: String,
     since: Instant,
+    /// When this denial was first seen.
+    seen: Instant,
     /// The denial was closed so that a worker tries again; it may be opened anew.
     retried: Option<Instant>,
 }
@@ -44,8 +55,14 @@ pub(crate) struct Suspects {
     /// Of these, the denied ones that are decided: when, and whose they are.
     decided: BTreeMap<AccountId, (Timestamp, String)>,
     hub: Option<(Instant, bool)>,
+    /// When this run began. An earlier one may have been in doubt: what it left open is asked again.
+    began: Timestamp,
+    /// When our own side was last in doubt; what was denied until then marks nobody.
+    doubted: Option<Instant>,
     /// Why the breaker is open; `None`: it is not.
     breaker: Option<String>,
+    /// Rounds of judging.
+    rounds: u64,
     /// Accounts that were marked revoked.
     revocations: u64,
 }
@@ -57,6 +74,10 @@ impl Suspects {
     pub(crate) fn len(&self) -> usize {
         self.suspects.len()
     }
+    /// What was open when this run began is judged: denied cells in the first round, denied probes in the second.
+    pub(crate) fn judged(&self) -> bool {
+        self.rounds >= 2
+    }
     /// Why the breaker is open, if it is.
     pub(crate) fn breaker(&self) -> Option<&str> {
         self.breaker.as_deref()
@@ -65,6 +86,11 @@ impl Suspects {
     pub(crate) fn let_in(&mut self, account: &AccountId, at: Timestamp) {
         self.attempted.insert(account.clone(), at);
         self.decided.remove(account);
+        self.suspects.remove(account);
+    }
+    /// No suspects, in a run that begins at `began`.
+    pub(crate) fn new(began: Timestamp) -> Self {
+        Self { began, ..Self::default() }
     }
 
     fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>, customer: String) {
@@ -72,7 +98,8 @@ impl Suspects {
             self.attempted.insert(denial.account.clone(), denial.at);
         }
         let account = denial.account.clone();
-        let fresh = Suspect { denial, interrupted, status, customer, since: Instant::now(), retried: None };
+        let now = Instant::now();
+        let fresh = Suspect { denial, interrupted, status, customer, since: now, seen: now, retried: None };
         self.suspects.insert(account, fresh);
     }
 
@@ -92,7 +119,7 @@ impl Suspects {
 impl Run<'_> {
     /// A probe was denied.
     pub(crate) async fn suspect_probe(&mut self, account: &AccountId, f: &ProbeFailure) -> Result<(), ScanError> {
-        if self.suspects.suspects.contains_key(account) {
+        if self.suspects.suspects.get(account).is_some_and(|known| known.retried.is_none()) {
             return Ok(());
         }
         let opened = insist!(self.options, self.parts.store.open_denials(&self.spec.id, Some(account)))?;
@@ -106,6 +133,11 @@ impl Run<'_> {
             doing: "probe".to_owned(),
             our_fault: false,
         });
+        // It was asked again, and denied again.
+        if let Some(known) = self.suspects.suspects.get_mut(account) {
+            (known.denial, known.seen, known.retried) = (denial, Instant::now(), None);
+            return Ok(());
+        }
         let status = insist!(self.options, self.parts.store.account_status(account))?;
         let customer = insist!(self.options, self.parts.accounts.describe(account))?.customer;
         self.suspects.add(denial, Interrupted::Probe, status, customer);
@@ -115,6 +147,7 @@ impl Run<'_> {
     /// Reads what workers opened, decides what can be decided, and carries it out.
     pub(crate) async fn judge_suspects(&mut self) -> Result<(), ScanError> {
         self.meet_opened_denials().await?;
+        self.suspects.rounds += 1;
         if self.suspects.suspects.is_empty() {
             self.breaker_is(None);
             return Ok(());
@@ -139,6 +172,10 @@ impl Run<'_> {
             (false, _) if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
             (false, _) => None,
         });
+        if self.suspects.breaker.is_some() {
+            self.suspects.doubted = Some(Instant::now());
+        }
+        let mut may_ask = ASKED_AGAIN;
         let all: Vec<Suspect> = self.suspects.suspects.values().cloned().collect();
         for suspect in all {
             let denied = Denied {
@@ -153,12 +190,29 @@ impl Run<'_> {
                 continue;
             }
             match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
+                Verdict::Revoked if self.was_in_doubt(&suspect) => {
+                    let over = self.suspects.doubted.is_none_or(|at| at.elapsed() >= AFTERMATH);
+                    if over && may_ask > 0 {
+                        may_ask -= 1;
+                        self.ask_again(&suspect).await?;
+                    }
+                }
                 Verdict::Revoked => self.revoke(&suspect, now).await?,
                 Verdict::Unconfirmed(reason) => self.leave_unconfirmed(&suspect, reason).await?,
-                Verdict::Wait(_) => self.try_again(&suspect, now).await?,
+                Verdict::Wait(_) if may_ask > 0 && elapsed(suspect.denial.at, now) >= self.options.denial_retry => {
+                    may_ask -= 1;
+                    self.ask_again(&suspect).await?;
+                }
+                Verdict::Wait(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether what is known of a suspect is of a time when something of ours may have been broken.
+    fn was_in_doubt(&self, suspect: &Suspect) -> bool {
+        let doubted = self.suspects.doubted.is_some_and(|doubted| suspect.seen < doubted + AFTERMATH);
+        Known::of(suspect.status.as_ref()) == Known::Worked && (doubted || suspect.denial.at < self.suspects.began)
     }
 
     fn breaker_is(&mut self, why: Option<String>) {
@@ -177,6 +231,9 @@ impl Run<'_> {
         for denial in &opened {
             match self.suspects.suspects.get_mut(&denial.account) {
                 Some(known) if known.interrupted == Interrupted::Cells => {
+                    if known.denial != *denial {
+                        known.seen = Instant::now();
+                    }
                     known.denial = denial.clone();
                     known.retried = None;
                 }
@@ -279,7 +336,14 @@ impl Run<'_> {
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
-            Interrupted::Probe => self.give_up(account, Outcome::Unconfirmed, reason).await?,
+            Interrupted::Probe => {
+                // One that is being asked again has no answer to end with.
+                let row = insist!(self.options, store.scan_account(scan, account))?;
+                match row.filter(|row| row.state == ScanAccountState::Waiting) {
+                    Some(row) => self.end_probe(&row, Outcome::Unconfirmed, reason).await?,
+                    None => self.give_up(account, Outcome::Unconfirmed, reason).await?,
+                }
+            }
             Interrupted::Cells => {
                 insist!(self.options, store.close_cells(scan, Some(account), Outcome::Unconfirmed, reason, now))?;
             }
@@ -297,15 +361,24 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// While a verdict waits, workers try AssumeRole again from time to time: what broke may have been mended.
-    async fn try_again(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
-        let due = elapsed(suspect.denial.at, now) >= self.options.denial_retry;
-        if suspect.interrupted == Interrupted::Cells && due {
-            let account = &suspect.denial.account;
-            insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
-            if let Some(known) = self.suspects.suspects.get_mut(account) {
-                known.retried = Some(Instant::now());
-            }
+    /// Has a worker try AssumeRole again: what broke may have been mended.
+    async fn ask_again(&mut self, suspect: &Suspect) -> Result<(), ScanError> {
+        let account = &suspect.denial.account;
+        let (store, scan) = (&self.parts.store, &self.spec.id);
+        if suspect.interrupted == Interrupted::Probe {
+            let Some(row) = insist!(self.options, store.scan_account(scan, account))? else { return Ok(()) };
+            insist!(self.options, store.reopen_probe(scan, account, row.generation))?;
+            // Looked up: where an answer of the store was lost, it was reopened all the same.
+            let row = insist!(self.options, store.scan_account(scan, account))?;
+            let Some(row) = row.filter(|row| row.state == ScanAccountState::Waiting) else { return Ok(()) };
+            insist!(self.options, store.close_denial(scan, account))?;
+            self.probing.insert(account.clone(), (row.generation, Instant::now()));
+            self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, row.generation));
+        } else {
+            insist!(self.options, store.close_denial(scan, account))?;
+        }
+        if let Some(known) = self.suspects.suspects.get_mut(account) {
+            known.retried = Some(Instant::now());
         }
         Ok(())
     }

@@ -259,12 +259,12 @@ impl<'a> World<'a> {
         let parts = ScanParts {
             queue: Arc::clone(queue),
             store: store.clone(),
+            events: store.clone(),
             sink: Arc::new(Nowhere),
             hub: Arc::new(Well),
             clock: clock.clone(),
             catalogue: Arc::clone(&self.estate.catalogue),
             accounts: self.accounts.clone(),
-            assume_role_calls: Arc::new(|| None),
             fleet: Some(fleet),
         };
         let request = ScanRequest {

@@ -95,7 +95,8 @@ pub struct Manifest {
     pub records: Count,
     /// Calls, throttles, records and seconds, over all cells.
     pub totals: WorkTotals,
-    /// AssumeRole calls that this scan made.
+    /// AssumeRole calls that workers made for this scan's tasks, as [`Store::count_assume_role`](crate::Store::count_assume_role)
+    /// counts them; `None` in manifests that are older than this count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role_calls: Option<u64>,
     /// The most of any bucket's published rate that was allowed, 0 to 1.

@@ -2,7 +2,8 @@
 //!
 //! * words: [`AccountId`], [`Cell`], [`ScanId`], [`Outcome`], [`Record`], [`LedgerLine`], [`Manifest`]
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
-//! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
+//! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work), [`AccountRegistry`] and
+//!   [`EventTrail`] (what others are told)
 //! * results: the trait [`Sink`]
 //! * [`insight`]: rules over records
 //! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
@@ -11,6 +12,7 @@
 
 pub mod catalogue;
 mod clock;
+mod event;
 mod fleet;
 mod grant;
 mod ids;
@@ -29,6 +31,9 @@ mod store;
 mod task;
 
 pub use clock::{Clock, SystemClock};
+pub use event::{
+    DeliveryError, EVENT_SCHEMA, EVENTS_KEPT, Event, EventKind, EventReceiver, EventTrail, NumberedEvent, ScanEnding,
+};
 pub use fleet::{Fleet, KillSwitch, Lease, Orders, WorkerReport};
 pub use grant::{
     Account, EXTERNAL_ID_LENGTH, Grant, GrantError, Grants, Secret, Terms, check_external_id, parse_role_arn,

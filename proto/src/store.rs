@@ -248,6 +248,8 @@ pub struct ScanCounts {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Cost of the cells that have an outcome.
     pub totals: WorkTotals,
+    /// AssumeRole calls that were counted for it: see [`Store::count_assume_role`].
+    pub assume_role_calls: u64,
 }
 
 impl ScanCounts {
@@ -426,6 +428,15 @@ pub trait Store: Send + Sync + 'static {
     async fn renew_probe(&self, scan: &ScanId, account: &AccountId, generation: u64)
     -> Result<Option<u64>, StoreError>;
 
+    /// An account whose probe failed under this generation is [`ScanAccountState::Waiting`] again under a new one, which
+    /// this answers: what it was denied may have been our own fault. `None` where it stands otherwise.
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError>;
+
     /// Stores the cells of a probed account, each pending under generation 1, and makes the account
     /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;
@@ -490,6 +501,11 @@ pub trait Store: Send + Sync + 'static {
     /// Ledger lines, in the order of [`Cell`], after `after`, at most `limit`.
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError>;
 
+    /// Counts AssumeRole calls that a worker made for a task of this scan: the ones that were denied and tried again
+    /// too. A session that several scans' tasks share is counted for the one whose task asked for it. Not exact: where
+    /// the store's answer is lost, a call may be counted twice or not at all. Of an unknown scan nothing is counted.
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError>;
+
     /// The scan in numbers. Cheap enough for a progress display that asks twice a second.
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError>;
 
@@ -501,7 +517,8 @@ pub trait Store: Send + Sync + 'static {
     -> Result<Vec<AccountStatus>, StoreError>;
 
     /// Replaces an account's status; where the state differs from the one before, appends to its history, and raises
-    /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account.
+    /// [`Orders::barred_version`](crate::Orders::barred_version) if the new one ends work in the account. What others are
+    /// told of is appended to the [`EventTrail`](crate::EventTrail), in one with the change.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
 
     /// Appends an operator's act to an account's history that left its state as it is: from the state to the state.

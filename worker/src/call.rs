@@ -219,9 +219,12 @@ impl Caller {
         self.may_go_on(call).map_err(Next::Give)?;
         let (permit, head_of_the_line) = self.permit(call, bucket).await.map_err(Next::Give)?;
         self.may_go_on(call).map_err(Next::Give)?;
-        let reads = call.budget.guard.reads.as_deref();
-        let session =
-            self.sessions.get(call.account.id(), reads).await.map_err(|e| Next::Give(CallError::Session(e)))?;
+        let Guard { reads, counted_for, .. } = &call.budget.guard;
+        let session = self
+            .sessions
+            .get(call.account.id(), reads.as_deref(), counted_for.as_ref())
+            .await
+            .map_err(|e| Next::Give(CallError::Session(e)))?;
         let limit = &service.limits[operation.limit];
         if limit.owner == Owner::Organization {
             let name = shared_name(service, operation, limit, call.region);

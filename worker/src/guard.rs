@@ -1,6 +1,7 @@
 //! Whether work may go on: asked before each call, and at each page.
 
 use crate::reads::Reads;
+use fleetscan_proto::ScanId;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -87,6 +88,8 @@ pub struct Guard {
     pub account: CancellationToken,
     /// What it may call; `None`: whatever its worker may.
     pub reads: Option<Arc<Reads>>,
+    /// The scan that its AssumeRole calls are counted for; `None`: no scan's.
+    pub counted_for: Option<ScanId>,
 }
 
 impl Guard {
@@ -97,6 +100,7 @@ impl Guard {
             scan: CancellationToken::new(),
             account: CancellationToken::new(),
             reads: None,
+            counted_for: None,
         }
     }
 

@@ -16,6 +16,7 @@
 //! * [`organisation`]: which accounts an organisation has
 //! * [`metrics`]: what Prometheus is told
 //! * [`sink`]: where results go
+//! * [`webhook`]: tells receivers of events; no AWS
 //! * [`Worker`]: takes tasks from the queue and does all this
 
 pub mod account;
@@ -43,6 +44,7 @@ pub mod sink;
 mod stats;
 pub mod typed;
 pub mod verify;
+pub mod webhook;
 pub mod wire;
 
 pub use hub::{Hub, HubError, HubOptions, HubRole, Identity, session_name};

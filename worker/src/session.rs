@@ -10,7 +10,7 @@ use crate::{
 };
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::identity::Identity;
-use fleetscan_proto::{AccountId, Clock, Grants, Store};
+use fleetscan_proto::{AccountId, Clock, Grants, ScanId, Store};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::HashMap,
@@ -164,8 +164,13 @@ impl Sessions {
     }
 
     /// The account's session; assumes the role where there is none, or too little left of it. Whoever comes while
-    /// that is under way waits for the same answer.
-    pub async fn get(&self, account: &AccountId, reads: Option<&Reads>) -> Result<Arc<Session>, SessionError> {
+    /// that is under way waits for the same answer. What that takes is counted for the scan that asks.
+    pub async fn get(
+        &self,
+        account: &AccountId,
+        reads: Option<&Reads>,
+        scan: Option<&ScanId>,
+    ) -> Result<Arc<Session>, SessionError> {
         let slot = self.slot(account, reads);
         let mut slot = slot.lock().await;
         let now = self.clock.now();
@@ -175,7 +180,7 @@ impl Sessions {
             return Ok(Arc::clone(session));
         }
         slot.remembered_denial(now)?;
-        self.renew(account, reads, &mut slot).await
+        self.renew(account, reads, scan, &mut slot).await
     }
 
     /// Drops a session that AWS no longer takes, unless a newer one has replaced it already.
@@ -193,6 +198,7 @@ impl Sessions {
         &self,
         account: &AccountId,
         reads: Option<&Reads>,
+        scan: &ScanId,
         every: SignedDuration,
     ) -> Result<(), SessionError> {
         let slot = self.slot(account, reads);
@@ -203,7 +209,7 @@ impl Sessions {
             return Ok(());
         }
         slot.session = None;
-        self.renew(account, reads, &mut slot).await?;
+        self.renew(account, reads, Some(scan), &mut slot).await?;
         slot.confirmed_at = Some(now);
         Ok(())
     }
@@ -226,10 +232,11 @@ impl Sessions {
         &self,
         account: &AccountId,
         reads: Option<&Reads>,
+        scan: Option<&ScanId>,
         slot: &mut Slot,
     ) -> Result<Arc<Session>, SessionError> {
         slot.session = None;
-        match self.assume(account, reads).await {
+        match self.assume(account, reads, scan).await {
             Ok((credentials, expires_at, customer)) => {
                 slot.issued += 1;
                 slot.denied = None;
@@ -252,7 +259,12 @@ impl Sessions {
         }
     }
 
-    async fn assume(&self, id: &AccountId, reads: Option<&Reads>) -> Result<Assumed, SessionError> {
+    async fn assume(
+        &self,
+        id: &AccountId,
+        reads: Option<&Reads>,
+        scan: Option<&ScanId>,
+    ) -> Result<Assumed, SessionError> {
         let account = self
             .grants
             .account(id)
@@ -267,6 +279,12 @@ impl Sessions {
             self.permit().await?;
             let now = self.clock.now();
             self.stats.assume_role.fetch_add(1, Relaxed);
+            // Before the session is there to be used, so that whoever ends the scan sees it. It costs nobody a session.
+            if let Some(scan) = scan
+                && let Err(error) = self.store.count_assume_role(scan, 1).await
+            {
+                tracing::debug!(%scan, %error, "an AssumeRole call was not counted");
+            }
             let began = tokio::time::Instant::now();
             let name = session_name(&self.terms.prefix, id, now);
             let answer = self.hub.assume(&account, &name, policy).await;

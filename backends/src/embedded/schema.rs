@@ -2,10 +2,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// What makes each version of the one before, beginning with an empty file: never altered once it was released.
-const STEPS: [&str; 2] = [FIRST, SECOND];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE scans (
@@ -67,6 +67,13 @@ CREATE TABLE registry (
 -- `epoch` names this memory; `barred` counts the changes that ended work in an account.
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('epoch', lower(hex(randomblob(16)))), ('barred', '0');
+";
+
+const THIRD: &str = "
+-- The trail: a number that was given is never given again, so that a reader's place in it stays one.
+CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
+-- AssumeRole calls that were made for a scan's tasks.
+ALTER TABLE scans ADD COLUMN assumed INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.

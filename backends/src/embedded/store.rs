@@ -1,5 +1,6 @@
 mod accounts;
 mod cells;
+mod events;
 mod fleet;
 mod hastened;
 mod registry;
@@ -162,6 +163,16 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| scans::renew_probe(c, &scan, &account, generation)).await
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let (scan, account) = (scan.clone(), account.clone());
+        self.writer.run(move |c| scans::reopen_probe(c, &scan, &account, generation)).await
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         let (scan, account, cells) = (scan.clone(), account.clone(), cells.to_vec());
         self.writer.run(move |c| scans::plan_account(c, &scan, &account, &cells)).await
@@ -237,6 +248,11 @@ impl Store for EmbeddedStore {
     async fn ledger(&self, scan: &ScanId, after: Option<&Cell>, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let (scan, after) = (scan.clone(), after.cloned());
         self.reader.run(move |c| cells::ledger(c, &scan, after.as_ref(), limit)).await
+    }
+
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError> {
+        let scan = scan.clone();
+        self.writer.run(move |c| scans::count_assume_role(c, &scan, calls)).await
     }
 
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError> {

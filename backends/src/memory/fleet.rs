@@ -11,7 +11,7 @@ pub(super) struct FleetState {
     leases: BTreeMap<String, Lease>,
     workers: BTreeMap<String, (Timestamp, WorkerReport)>,
     switches: BTreeMap<String, KillSwitch>,
-    notes: BTreeMap<String, String>,
+    pub(super) notes: BTreeMap<String, String>,
     /// Counts the changes that ended work in an account.
     pub(super) barred: u64,
 }

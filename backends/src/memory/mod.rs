@@ -1,16 +1,18 @@
 //! A store in memory, for what need not outlive its process: scans in virtual time, and tests. It answers at once, by
 //! whatever clock it is given, and never hands over to another thread; so Tokio's paused clock stands still meanwhile.
 
+mod events;
 mod fleet;
 mod scan;
 
 use crate::embedded::SharedBuckets;
 use async_trait::async_trait;
+use events::Events;
 use fleet::FleetState;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Begin, Begun, Cell, CellProgress, Clock,
-    Completion, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
-    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
+    Completion, Event, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount,
+    ScanAccountState, ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
 };
 use jiff::Timestamp;
 use scan::Scan;
@@ -37,6 +39,7 @@ struct State {
     denials: BTreeMap<(ScanId, AccountId), AssumeDenial>,
     learned: HashMap<AccountId, BTreeMap<String, LearnedFactor>>,
     fleet: FleetState,
+    events: Events,
 }
 
 impl Default for MemoryStore {
@@ -165,6 +168,15 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.renew_probe(account, generation)))
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        Ok(self.with(scan, |s| s.reopen_probe(account, generation)))
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         self.with(scan, |s| s.plan(account, cells));
         Ok(())
@@ -237,6 +249,11 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.ledger(after, limit)))
     }
 
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError> {
+        self.with(scan, |s| s.assume_role_calls += calls);
+        Ok(())
+    }
+
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError> {
         Ok(self.with(scan, |s| s.counts()))
     }
@@ -258,6 +275,10 @@ impl Store for MemoryStore {
         let mut all = self.lock();
         let from = all.statuses.insert(status.account.clone(), status.clone()).map(|before| before.state);
         if from != Some(status.state) {
+            // There is no registry here to name the account.
+            if let Some(event) = Event::of_account(rand::random(), from, status, None) {
+                all.events.append(&event);
+            }
             let (at, to, evidence) = (status.since, status.state, status.evidence.clone());
             all.append(&status.account, AccountChange { at, from, to, evidence });
             if matches!(to, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {

@@ -19,6 +19,7 @@ pub(super) struct Scan {
     ended: BTreeMap<Cell, Ended>,
     cells: u64,
     totals: BTreeMap<Outcome, (u64, WorkTotals)>,
+    pub(super) assume_role_calls: u64,
 }
 
 struct Pending {
@@ -58,6 +59,7 @@ impl Scan {
             ended: BTreeMap::new(),
             cells: 0,
             totals: BTreeMap::new(),
+            assume_role_calls: 0,
         }
     }
 
@@ -179,6 +181,16 @@ impl Scan {
         let row = self.waiting(account, generation)?;
         row.generation += 1;
         Some(row.generation)
+    }
+
+    pub(super) fn reopen_probe(&mut self, account: &AccountId, generation: u64) -> Option<u64> {
+        let row = self.accounts.get_mut(account)?;
+        if row.state != ScanAccountState::Probed || row.generation != generation || !matches!(row.probe, Some(Err(_))) {
+            return None;
+        }
+        (row.generation, row.probe) = (generation + 1, None);
+        self.set_state(account, ScanAccountState::Waiting);
+        Some(generation + 1)
     }
 
     pub(super) fn plan(&mut self, account: &AccountId, cells: &[Cell]) {
@@ -325,6 +337,7 @@ impl Scan {
             accounts: self.by_state.iter().map(|(state, ids)| (*state, ids.len() as u64)).collect(),
             regions_from: self.regions_from.clone(),
             cells: self.cells,
+            assume_role_calls: self.assume_role_calls,
             ..ScanCounts::default()
         };
         counts.accounts.retain(|_, count| *count > 0);

@@ -8,6 +8,7 @@
 
 mod batch;
 mod cells;
+mod events;
 mod fleet;
 mod keys;
 mod link;

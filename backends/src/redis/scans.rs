@@ -213,6 +213,7 @@ impl RedisStore {
                 }
                 Some(_) => {}
                 None => match field.as_str() {
+                    "assumed" => counts.assume_role_calls = number(),
                     "cells" => counts.cells = number(),
                     "calls" => counts.totals.calls = number(),
                     "throttled" => counts.totals.throttled = number(),

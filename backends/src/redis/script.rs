@@ -24,6 +24,7 @@ scripts! {
     END_SCAN: "end_scan.lua";
     PROBE: "probe.lua";
     RENEW_PROBE: "renew_probe.lua";
+    REOPEN_PROBE: "reopen_probe.lua";
     PLAN: "plan.lua";
     BEGIN: "begin.lua";
     CHECKPOINT: "checkpoint.lua";
@@ -33,7 +34,10 @@ scripts! {
     REOPEN_ACCOUNT: "reopen_account.lua";
     HASTEN: "hasten.lua";
     TAKE_HASTENED: "take_hastened.lua";
+    COUNT_ASSUMED: "count_assumed.lua";
     STATUS: "status.lua";
+    OWE: "owe.lua";
+    APPEND_EVENT: "append_event.lua";
     NOTE_ACT: "note_act.lua";
     TAKE_LEASE: "take_lease.lua";
     RENEW_LEASE: "renew_lease.lua";

@@ -2,8 +2,8 @@ use super::{RedisOptions, keys::Keys, link::Link, script};
 use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion,
-    LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts,
-    ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError,
+    EventKind, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
+    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError,
 };
 use jiff::Timestamp;
 use redis::Cmd;
@@ -165,6 +165,20 @@ impl Store for RedisStore {
         Ok(renewed.filter(|generation| *generation > 0))
     }
 
+    async fn reopen_probe(
+        &self,
+        scan: &ScanId,
+        account: &AccountId,
+        generation: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys.scan(scan);
+        let [waiting, probed] = [ScanAccountState::Waiting, ScanAccountState::Probed].map(|s| keys.accounts(s));
+        let keys = [keys.row(), waiting, probed, keys.details(), keys.counts()];
+        let reopened: Option<u64> =
+            self.link.run(&script::REOPEN_PROBE, &keys, &[bytes(account), bytes(generation)]).await?;
+        Ok(reopened.filter(|generation| *generation > 0))
+    }
+
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError> {
         self.cells_plan(scan, account, cells).await
     }
@@ -233,6 +247,12 @@ impl Store for RedisStore {
         self.ledger_page(scan, after, limit).await
     }
 
+    async fn count_assume_role(&self, scan: &ScanId, calls: u64) -> Result<(), StoreError> {
+        let keys = self.keys.scan(scan);
+        let keys = [keys.row(), keys.counts()];
+        self.link.run::<u64>(&script::COUNT_ASSUMED, &keys, &[bytes(calls)]).await.map(drop)
+    }
+
     async fn counts(&self, scan: &ScanId) -> Result<ScanCounts, StoreError> {
         self.scan_counts(scan).await
     }
@@ -258,12 +278,24 @@ impl Store for RedisStore {
         let id = &status.account;
         // The list first: one that is listed and has no status is passed over.
         self.link.command::<u64>(Cmd::zadd(self.keys.fleet("statuses"), id.as_str(), 0)).await?;
-        let keys = ["status", "state", "history"].map(|what| self.keys.account(id, what));
+        // Noted before, struck out after: see `events`.
+        let debt = match EventKind::may_tell(status.state) {
+            true => Some(self.owe(id).await?),
+            false => None,
+        };
+        let keys = ["status", "state", "history", "untold"].map(|what| self.keys.account(id, what));
         let change =
             AccountChange { at: status.since, from: None, to: status.state, evidence: status.evidence.clone() };
         let state = word_of(&status.state);
-        let arguments = [encode(status)?, bytes(&state), encode(&change)?];
-        let before: String = self.link.run(&script::STATUS, &keys, &arguments).await?;
+        let event = debt.as_ref().map(|_| format!("{:032x}", rand::random::<u128>())).unwrap_or_default();
+        let arguments = [encode(status)?, bytes(&state), encode(&change)?, bytes(event)];
+        let (before, untold): (String, u64) = self.link.run(&script::STATUS, &keys, &arguments).await?;
+        if untold > 0 {
+            self.tell(id).await?;
+        }
+        if let Some(debt) = debt {
+            self.strike_out(&debt).await?;
+        }
         let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
         if barred && before != state {
             self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;

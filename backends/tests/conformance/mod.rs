@@ -1,14 +1,16 @@
 //! What every queue and every store must do: each sentence of the traits' documentation is a case. A backend's own
 //! test file gives a factory and names the runtime; the macros [`queue_conformance`], [`store_conformance`],
-//! [`fleet_conformance`] and [`registry_conformance`] then make one test of each case, so no backend can leave one out.
+//! [`fleet_conformance`], [`events_conformance`] and [`registry_conformance`] then make one test of each case, so no
+//! backend can leave one out.
 
+pub mod events;
 pub mod fleet;
 pub mod queue;
 pub mod registry;
 pub mod store;
 
 use async_trait::async_trait;
-use fleetscan_proto::{AccountId, AccountRegistry, Cell, Fleet, Store, Task, TaskQueue};
+use fleetscan_proto::{AccountId, AccountRegistry, Cell, EventTrail, Fleet, Store, Task, TaskQueue};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -61,8 +63,8 @@ pub trait StoreFactory: Send + Sync {
 /// Where the fleet suite gets its memories from; one factory stands for one memory.
 #[async_trait]
 pub trait FleetFactory: Send + Sync {
-    /// What is tested; scans and accounts are what the orders tell of.
-    type Fleet: Fleet + Store + Clone;
+    /// What is tested; scans and accounts are what the orders and the events tell of.
+    type Fleet: Fleet + Store + EventTrail + Clone;
     /// Opens the memory, or opens it again.
     async fn open(&self) -> Self::Fleet;
     /// Lets so much of the store's time pass.

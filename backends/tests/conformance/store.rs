@@ -30,6 +30,7 @@ macro_rules! store_conformance {
             a_probe_is_recorded_once_and_under_its_generation
             a_failed_probe_is_kept_as_it_was
             a_renewed_probe_makes_older_copies_stale
+            a_probe_that_failed_may_be_asked_again
             planning_stores_each_cell_once
             only_a_probed_account_is_planned
             an_account_without_cells_is_planned_too

@@ -5,7 +5,11 @@ use crate::{failure::Failure, numbers::many, profile};
 use fleetscan_coordinator::{Connections, Offered};
 use fleetscan_proto::{AccountId, Profile, RegisteredAccount, catalogue::Catalogue};
 use serde_json::json;
-use std::io::Write;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
 
 /// What a profile reads at present, by its name or its file.
 pub fn offered(profile: &str) -> Result<Offered, Failure> {
@@ -15,8 +19,13 @@ pub fn offered(profile: &str) -> Result<Offered, Failure> {
 /// What the newest version of an account's profile reads, and its owner was not told of. Of a profile of the operator's
 /// own, only its file could tell.
 pub fn would_add(account: &RegisteredAccount) -> Vec<String> {
-    let newest = Profile::built_in(&account.profile).and_then(|p| Offered::of(p, Catalogue::built_in()).ok());
-    newest.map(|offered| offered.beyond(account)).unwrap_or_default()
+    // What a profile comes to takes milliseconds to find, and thousands of accounts share a few.
+    static NEWEST: Mutex<BTreeMap<String, Option<Offered>>> = Mutex::new(BTreeMap::new());
+    let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = newest.entry(account.profile.clone()).or_insert_with(|| {
+        Profile::built_in(&account.profile).and_then(|profile| Offered::of(profile, Catalogue::built_in()).ok())
+    });
+    found.as_ref().map(|offered| offered.beyond(account)).unwrap_or_default()
 }
 
 /// Every connected account.

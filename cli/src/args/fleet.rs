@@ -69,6 +69,9 @@ pub struct CoordinatorArgs {
     /// Scan every connected account at least once in so many hours; 0: only what is asked for
     #[arg(long, env = "FLEETSCAN_EVERY_HOURS", default_value_t = 0, value_name = "HOURS")]
     pub every_hours: u64,
+    /// File of those who are told of events by signed webhooks: see docs/events.md
+    #[arg(long, env = "FLEETSCAN_RECEIVERS", value_name = "FILE")]
+    pub receivers: Option<PathBuf>,
     /// Its name, unique in the fleet; default: host and process
     #[arg(long, env = "FLEETSCAN_NAME")]
     pub name: Option<String>,

@@ -1,11 +1,13 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
+mod events;
 mod fleet;
 mod hub;
 mod results;
 mod roles;
 mod storage;
 
+pub use events::{EventsArgs, EventsCommand};
 pub use fleet::*;
 pub use hub::HubArgs;
 pub use results::*;
@@ -78,6 +80,8 @@ pub enum Command {
     Switch(SwitchArgs),
     /// See whether denied accounts can be marked revoked at present, and decide it
     Breaker(BreakerArgs),
+    /// See what happened, and who is told of it
+    Events(EventsArgs),
     /// Check credentials, folders and the clock, and say what to mend
     Doctor(DoctorArgs),
     /// Ask a coordinator or worker whether it is well: exit 0, or 1 and why not
@@ -107,6 +111,7 @@ impl Command {
             Command::Workers(args) => args.json,
             Command::Switch(args) => args.json,
             Command::Breaker(args) => args.json,
+            Command::Events(args) => args.json,
             Command::Doctor(args) => args.json,
             Command::Health(_) => false,
         }

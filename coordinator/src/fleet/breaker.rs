@@ -1,6 +1,6 @@
 //! The breaker as operators see it, and their hand on it.
 
-use fleetscan_proto::{Fleet, StoreError};
+use fleetscan_proto::{Event, EventTrail, Fleet, StoreError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,12 @@ pub async fn force(fleet: &dyn Fleet, forced: Option<&Forced>) -> Result<(), Sto
 /// Says how it stands, where that changed.
 pub(super) async fn tell(fleet: &dyn Fleet, now: &Breaker) -> Result<(), StoreError> {
     fleet.keep_note(STANDING, Some(&write(now)?)).await
+}
+
+/// Says that it opened or closed, here and to those who are told of events: both or neither.
+pub(super) async fn announce(events: &dyn EventTrail, now: &Breaker) -> Result<(), StoreError> {
+    let event = Event::of_breaker(rand::random(), now.since, now.open, now.why.as_deref(), now.waiting);
+    events.append_event(&event, Some((STANDING, &write(now)?))).await
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, StoreError> {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
+    events::{self, Relay},
 };
 use fleetscan_proto::{Lane, Lease, Profile, QueueError, ScanId, ScanRow, ScanState, StoreError};
 use std::{
@@ -58,6 +59,8 @@ pub(super) struct Leader<'a> {
     schedule: Schedule,
     newcomers: Newcomers,
     backup: RegistryBackup,
+    /// What tells the receivers, one each.
+    relays: Vec<JoinHandle<()>>,
     /// Cancelled when the lead is lost.
     lead_ends: CancellationToken,
 }
@@ -87,6 +90,7 @@ impl<'a> Leader<'a> {
             schedule: Schedule::new(options.schedule.clone()),
             newcomers: Newcomers::default(),
             backup: RegistryBackup::new(options.registry_out.clone()),
+            relays: Vec::new(),
             lead_ends: CancellationToken::new(),
         }
     }
@@ -99,6 +103,9 @@ impl<'a> Leader<'a> {
             // It ends at its next step, and every step may be repeated.
             let _ = scan.task.await;
         }
+        for relay in self.relays.drain(..) {
+            let _ = relay.await;
+        }
         if stop.is_cancelled() {
             self.parts.fleet.release_lease(LEAD, &self.options.name, self.lease.token).await?;
         }
@@ -106,6 +113,14 @@ impl<'a> Leader<'a> {
     }
 
     async fn lead(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        // Before the first scan: a receiver that is new is told of what happens from now on.
+        match self.begin_to_tell().await {
+            Err(StoreError::Away(why)) => {
+                tracing::warn!(error = why, "store.away");
+                return Ok(());
+            }
+            begun => begun?,
+        }
         let mut beats = tokio::time::interval(self.options.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -157,6 +172,22 @@ impl<'a> Leader<'a> {
         Ok(true)
     }
 
+    async fn begin_to_tell(&mut self) -> Result<(), StoreError> {
+        events::name_receivers(self.parts.fleet.as_ref(), &self.parts.receivers).await?;
+        for receiver in &self.parts.receivers {
+            let relay = Relay::open(
+                Arc::clone(receiver),
+                Arc::clone(&self.parts.events),
+                Arc::clone(&self.parts.fleet),
+                Arc::clone(&self.parts.clock),
+                self.metrics.deliveries(),
+            )
+            .await?;
+            self.relays.push(tokio::spawn(relay.run(self.lead_ends.clone())));
+        }
+        Ok(())
+    }
+
     /// A broker without our mark has lost its queues, or never had them.
     async fn watch_broker(&self) -> Result<(), StoreError> {
         let mark = self.parts.fleet.epoch().await?;
@@ -203,12 +234,12 @@ impl<'a> Leader<'a> {
         let parts = ScanParts {
             queue: Arc::clone(&self.parts.queue),
             store: Arc::clone(&self.parts.store),
+            events: Arc::clone(&self.parts.events),
             sink,
             hub: Arc::clone(&self.parts.hub),
             clock: Arc::clone(&self.parts.clock),
             catalogue,
             accounts: Arc::new(Registered(Arc::clone(&self.parts.registry))),
-            assume_role_calls: Arc::new(|| None),
             fleet: Some(FleetLink {
                 fleet: Arc::clone(&self.parts.fleet),
                 losses: self.losses.subscribe(),
@@ -301,11 +332,18 @@ impl<'a> Leader<'a> {
             },
         };
         let open: Vec<_> = state.scans.values().filter(|progress| progress.breaker_open).collect();
+        // A scan that was taken over says at first that nothing is wrong, because it has not looked yet.
+        if told.open && open.is_empty() && state.scans.values().any(|progress| !progress.judged) {
+            self.breaker = Some(told);
+            return Ok(());
+        }
         let why = open.iter().find_map(|progress| progress.breaker_why.clone());
         let waiting = open.iter().map(|progress| progress.suspects).sum();
         let since = if told.open == open.is_empty() { self.parts.clock.now() } else { told.since };
         let now = Breaker { open: !open.is_empty(), since, why, waiting };
-        if now != told {
+        if now.open != told.open {
+            breaker::announce(self.parts.events.as_ref(), &now).await?;
+        } else if now != told {
             breaker::tell(fleet, &now).await?;
         }
         self.breaker = Some(now);

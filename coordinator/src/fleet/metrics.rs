@@ -1,7 +1,7 @@
 //! What a coordinator tells Prometheus: gauges that the one that leads sets at each beat, from the store and the queue.
 
 use super::{CoordinatorState, FleetParts};
-use crate::{Progress, connections::Listed};
+use crate::{Progress, connections::Listed, events::Deliveries};
 use fleetscan_proto::{AccountState, Outcome, StoreError};
 use fleetscan_telemetry::{Counters, Gauges, Label, Registrar};
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
@@ -39,10 +39,18 @@ pub struct Metrics {
     queue: Gauges,
     workers: IntGauge,
     suspects: IntGauge,
+    deliveries: Deliveries,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl Metrics {
+    /// Metrics of a coordinator that tells these receivers of events.
+    pub fn new<'a>(receivers: impl IntoIterator<Item = &'a str>) -> Self {
         let registrar = Registrar::default();
         let gauges = |name: &str, help: &str, label| registrar.gauges(name, help, &[label]);
         let states = [PENDING].into_iter().chain(Outcome::ALL.map(Outcome::as_str));
@@ -96,6 +104,7 @@ impl Default for Metrics {
             ),
             workers: registrar.gauge("workers", "Workers that report"),
             suspects: registrar.gauge("accounts_suspect", "Accounts that denied AssumeRole and wait for a verdict"),
+            deliveries: Deliveries::new(&registrar, receivers),
             registrar,
         };
         metrics.scans_ended.begin();
@@ -110,12 +119,18 @@ impl Metrics {
         self.registrar.registry()
     }
 
+    /// What is told of events.
+    pub(crate) fn deliveries(&self) -> Deliveries {
+        self.deliveries.clone()
+    }
+
     /// Another leads, and tells: what this one last knew is forgotten, lest it be counted twice.
     pub(crate) fn stands_by(&self) {
         self.leads.set(0);
         for family in [&self.accounts, &self.stale, &self.scan_cells, &self.queue] {
             family.clear();
         }
+        self.deliveries.stand_by();
         for gauge in
             [&self.overdue, &self.breaker_open, &self.scan_cells_expected, &self.scans, &self.workers, &self.suspects]
         {

@@ -16,7 +16,8 @@ pub use request::{Resumed, StartRequest, Started, resume, start};
 
 use crate::{HubCheck, Progress, ScanOptions};
 use fleetscan_proto::{
-    AccountRegistry, Clock, Fleet, ScanId, Sink, SinkError, Store, StoreError, TaskQueue, catalogue::Catalogue,
+    AccountRegistry, Clock, EventReceiver, EventTrail, Fleet, ScanId, Sink, SinkError, Store, StoreError, TaskQueue,
+    catalogue::Catalogue,
 };
 use leader::Leader;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -40,6 +41,10 @@ pub struct FleetParts {
     pub fleet: Arc<dyn Fleet>,
     /// The accounts that are connected.
     pub registry: Arc<dyn AccountRegistry>,
+    /// What happened.
+    pub events: Arc<dyn EventTrail>,
+    /// Who is told of it.
+    pub receivers: Vec<Arc<dyn EventReceiver>>,
     /// The hub.
     pub hub: Arc<dyn HubCheck>,
     /// The time of day.
@@ -110,11 +115,12 @@ const LEAD: &str = "coordinator";
 impl Coordinator {
     /// A coordinator that has not begun.
     pub fn new(parts: FleetParts, options: FleetOptions) -> Self {
+        let metrics = Metrics::new(parts.receivers.iter().map(|receiver| receiver.name()));
         Self {
             parts,
             options,
             state: watch::Sender::default(),
-            metrics: Arc::default(),
+            metrics: Arc::new(metrics),
             heard: std::sync::Mutex::default(),
         }
     }

@@ -21,7 +21,7 @@ async fn a_scan_ends_with_a_line_for_each_cell_and_a_manifest_that_counts_them()
     assert_eq!((manifest.accounts, manifest.cells["complete"]), (3, 3 * CELLS));
     assert_eq!(manifest.records["AWS::alpha::Thing"], 3 * 2 * 2);
     assert_eq!(manifest.records["AWS::gamma::Thing"], 3 * 2);
-    assert_eq!((manifest.assume_role_calls, manifest.regions_from["account_list_regions"]), (Some(7), 3));
+    assert_eq!((manifest.assume_role_calls, manifest.regions_from["account_list_regions"]), (Some(3), 3));
     let ledger = world.ledger(&scan).await;
     let cells: BTreeSet<&Cell> = ledger.iter().map(|line| &line.cell).collect();
     assert_eq!((ledger.len(), cells.len()), (15, 15));

@@ -55,6 +55,9 @@ async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_
     assert_eq!(world.state(2).await, Some(AccountState::Active));
     let states: Vec<_> = world.store.account_history(&id(2)).await.unwrap().iter().map(|change| change.to).collect();
     assert_eq!(states, [AccountState::Active, AccountState::Revoked, AccountState::Active]);
+    let told: Vec<String> = world.events.events(0, 100).await.unwrap().into_iter().map(|one| one.event.kind).collect();
+    let scan = "scan.finished";
+    assert_eq!(told, [scan, "account.revoked", scan, scan, "account.reinstated", scan]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +107,67 @@ async fn cells_go_on_when_what_broke_on_our_side_is_mended() {
     let (_, manifest) = world.scan(script).await;
     assert!(manifest.complete, "{:?}", manifest.cells);
     assert_eq!(manifest.cells["complete"], 9 * CELLS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_denied_while_something_of_ours_was_broken_are_asked_again_before_any_is_marked() {
+    const BROKEN: Duration = Duration::from_secs(180);
+    for in_mid_scan in [false, true] {
+        let mut world = World::of(9);
+        world.scan(answer).await;
+        world.restart();
+        world.hub.broken.store(true, SeqCst);
+        let hub = world.hub.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(BROKEN).await;
+            hub.broken.store(false, SeqCst);
+        });
+        // Three are denied for as long as the hub is broken; one of them for good.
+        let script = move |task: &TaskKind, since: Duration| match task {
+            TaskKind::Probe { .. } if in_mid_scan => Reply::Answer(1),
+            _ if *account(task) == id(1) => Reply::Denied,
+            _ if *account(task) <= id(3) && since < BROKEN => Reply::Denied,
+            _ => Reply::Answer(1),
+        };
+        let (_, manifest) = world.scan(script).await;
+        assert!(manifest.complete, "{:?}", manifest.cells);
+        assert_eq!(manifest.cells["complete"], 8 * CELLS, "in mid-scan: {in_mid_scan}");
+        assert_eq!(world.state(1).await, Some(AccountState::Revoked), "this one did leave");
+        for number in 2..=9 {
+            assert_eq!(world.state(number).await, Some(AccountState::Active), "account {number}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_customer_who_removes_three_hundred_accounts_opens_no_breaker() {
+    let mut world = World::of_customers(400, |number| if number <= 300 { "leaver" } else { "others" });
+    world.scan(answer).await;
+    world.restart();
+    let gone = |task: &TaskKind, _: Duration| if *account(task) <= id(300) { Reply::Denied } else { Reply::Answer(1) };
+    let started = Instant::now();
+    let (_, manifest) = world.scan(gone).await;
+    assert!(manifest.complete, "revoked accounts are no holes: {:?}", manifest.cells);
+    assert_eq!(manifest.cells["complete"], 100 * CELLS);
+    for number in [1, 150, 300] {
+        assert_eq!(world.state(number).await, Some(AccountState::Revoked));
+    }
+    assert!(started.elapsed() < Duration::from_secs(120), "none waited for a breaker: {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_before_its_stack_set_has_run_opens_no_breaker() {
+    let world = World::of(50);
+    // Forty were never let in; one of the others leaves in mid-scan, and is noticed.
+    let script = |task: &TaskKind, _: Duration| match task {
+        TaskKind::Probe { account } if *account <= id(40) => Reply::Denied,
+        TaskKind::Cell(cell) if cell.account == id(45) => Reply::Denied,
+        _ => Reply::Answer(1),
+    };
+    let (_, manifest) = world.scan(script).await;
+    assert_eq!(world.state(45).await, Some(AccountState::Revoked));
+    assert_eq!(world.state(1).await, Some(AccountState::Pending));
+    assert!(manifest.cells["unconfirmed"] > 0 && manifest.cells["complete"] == 9 * CELLS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,8 +168,11 @@ impl Worker {
         };
         // Denied everything: is the role still ours? Cells that were denied because it is not must not say "denied".
         if outcome == Outcome::Denied
-            && let Err(error) =
-                self.caller.sessions.confirm(&execution.cell.account, execution.reads, CONFIRM_EVERY).await
+            && let Err(error) = self
+                .caller
+                .sessions
+                .confirm(&execution.cell.account, execution.reads, execution.scan, CONFIRM_EVERY)
+                .await
         {
             let before = execution.before.clone();
             return self.no_session(execution, before, writer, error).await;

@@ -99,7 +99,7 @@ impl Desk {
         *state.in_shard.entry(shard).or_default() += 1;
         let scan = enter(&mut state.scans, &task.scan);
         let stop_account = enter(&mut state.accounts, &account);
-        let guard = Guard { hold, scan, account: stop_account, reads: None };
+        let guard = Guard { hold, scan, account: stop_account, reads: None, counted_for: Some(task.scan.clone()) };
         Take::Seat(Seat {
             desk: Arc::clone(self),
             scan: task.scan.clone(),

@@ -1,5 +1,8 @@
 use super::sql::{change, encode, json, limit_of, one, rows, word, word_of};
-use fleetscan_proto::{AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, LearnedFactor, ScanId};
+use super::{events, registry::registered};
+use fleetscan_proto::{
+    AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Event, LearnedFactor, ScanId,
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
@@ -33,6 +36,9 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
     )?;
     let from = before.map(|b| b.state);
     if from != Some(status.state) {
+        if let Some(event) = Event::of_account(rand::random(), from, status, registered(c, &status.account)?.as_ref()) {
+            events::append(c, &event)?;
+        }
         let entry = AccountChange { at: status.since, from, to: status.state, evidence: status.evidence.clone() };
         append(c, &status.account, &entry)?;
         if matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {

@@ -293,5 +293,7 @@ pub(super) fn counts(c: &Connection, scan: &ScanId) -> rusqlite::Result<ScanCoun
             counts.totals.add(&totals);
         }
     }
+    let assumed = one(c, "SELECT assumed FROM scans WHERE id = ?1", [scan.as_str()], |row| row.get(0))?;
+    counts.assume_role_calls = assumed.unwrap_or_default();
     Ok(counts)
 }

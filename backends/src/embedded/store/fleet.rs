@@ -93,6 +93,15 @@ fn orders(c: &Connection) -> rusqlite::Result<Orders> {
     Ok(Orders { running, switches, barred_version: barred.unwrap_or_default() })
 }
 
+pub(super) fn keep_note(c: &Connection, name: &str, text: Option<&str>) -> rusqlite::Result<()> {
+    let name = format!("note:{name}");
+    match text {
+        Some(text) => change(c, "INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", params![name, text]),
+        None => change(c, "DELETE FROM facts WHERE name = ?1", [name]),
+    }
+    .map(drop)
+}
+
 /// The time of a change is looked up when its turn has come, not when it was asked for.
 #[async_trait]
 impl Fleet for EmbeddedStore {
@@ -166,12 +175,8 @@ impl Fleet for EmbeddedStore {
     }
 
     async fn keep_note(&self, name: &str, text: Option<&str>) -> Result<(), StoreError> {
-        let (name, text) = (format!("note:{name}"), text.map(str::to_owned));
-        let keep = move |c: &Connection| match text {
-            Some(text) => change(c, "INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)", params![name, text]),
-            None => change(c, "DELETE FROM facts WHERE name = ?1", [name]),
-        };
-        self.writer.run(keep).await.map(drop)
+        let (name, text) = (name.to_owned(), text.map(str::to_owned));
+        self.writer.run(move |c| keep_note(c, &name, text.as_deref())).await
     }
 
     async fn orders(&self) -> Result<Orders, StoreError> {

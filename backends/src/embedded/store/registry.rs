@@ -8,7 +8,7 @@ use fleetscan_proto::{AccountId, AccountRegistry, RegisteredAccount, StoreError}
 use rusqlite::{Connection, params};
 use std::path::Path;
 
-fn registered(c: &Connection, account: &AccountId) -> rusqlite::Result<Option<RegisteredAccount>> {
+pub(super) fn registered(c: &Connection, account: &AccountId) -> rusqlite::Result<Option<RegisteredAccount>> {
     one(c, "SELECT body FROM registry WHERE account = ?1", [account.as_str()], |row| json(row, 0))
 }
 

@@ -37,7 +37,8 @@ pub(super) fn create_scan(c: &Connection, spec: &ScanSpec, accounts: &[AccountId
     let id = spec.id.as_str();
     let new = change(
         c,
-        "INSERT INTO scans VALUES (?1, ?2, ?3, 'running', NULL, ?4) ON CONFLICT DO NOTHING",
+        "INSERT INTO scans (id, plan, started, state, finished, spec) VALUES (?1, ?2, ?3, 'running', NULL, ?4)
+         ON CONFLICT DO NOTHING",
         params![id, spec.plan, spec.started_at.as_millisecond(), encode(spec)?],
     )?;
     if new > 0 {
@@ -81,6 +82,10 @@ pub(super) fn end_scan(c: &Connection, scan: &ScanId, state: ScanState, at: Time
     )?;
     change(c, "DELETE FROM denials WHERE scan = ?1", [scan.as_str()])?;
     Ok(())
+}
+
+pub(super) fn count_assume_role(c: &Connection, scan: &ScanId, calls: u64) -> rusqlite::Result<()> {
+    change(c, "UPDATE scans SET assumed = assumed + ?2 WHERE id = ?1", params![scan.as_str(), calls]).map(drop)
 }
 
 /// Answers whether it runs or is being cancelled, and so was not forgotten.
@@ -157,6 +162,22 @@ pub(super) fn renew_probe(
     let changed = change(
         c,
         "UPDATE scan_accounts SET generation = generation + 1 WHERE scan = ?1 AND account = ?2 AND generation = ?3 AND state = 0",
+        params![scan.as_str(), account.as_str(), generation],
+    )?;
+    Ok((changed > 0).then_some(generation + 1))
+}
+
+pub(super) fn reopen_probe(
+    c: &Connection,
+    scan: &ScanId,
+    account: &AccountId,
+    generation: u64,
+) -> rusqlite::Result<Option<u64>> {
+    // One that let us in has a source of its regions.
+    let changed = change(
+        c,
+        "UPDATE scan_accounts SET state = 0, generation = generation + 1, probe = NULL
+         WHERE scan = ?1 AND account = ?2 AND generation = ?3 AND state = 1 AND source IS NULL",
         params![scan.as_str(), account.as_str(), generation],
     )?;
     Ok((changed > 0).then_some(generation + 1))

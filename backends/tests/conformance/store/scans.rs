@@ -224,6 +224,34 @@ pub async fn a_renewed_probe_makes_older_copies_stale<F: StoreFactory>(factory: 
     assert_eq!(store.renew_probe(&scan, &account(1), 2).await.expect("answers"), None, "no longer waiting");
 }
 
+pub async fn a_probe_that_failed_may_be_asked_again<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let scan = scan_id(1);
+    let failure = ProbeFailure {
+        outcome: Outcome::Unconfirmed,
+        reason: "AssumeRole was denied".into(),
+        code: None,
+        request_id: None,
+        at: at(61),
+    };
+    store.create_scan(&spec(1), &[account(1), account(2)]).await.expect("created");
+    assert_eq!(store.reopen_probe(&scan, &account(1), 1).await.expect("answers"), None, "it waits");
+    assert_eq!(store.reopen_probe(&scan_id(7), &account(1), 1).await.expect("answers"), None, "no such scan");
+    assert!(store.record_probe(&scan, &account(1), 1, Err(failure.clone())).await.expect("recorded"));
+    assert!(store.record_probe(&scan, &account(2), 1, Ok(probe())).await.expect("recorded"));
+    assert_eq!(store.reopen_probe(&scan, &account(2), 1).await.expect("answers"), None, "it let us in");
+    assert_eq!(store.reopen_probe(&scan, &account(1), 9).await.expect("answers"), None, "a stale generation");
+    assert_eq!(store.reopen_probe(&scan, &account(1), 1).await.expect("answers"), Some(2));
+    let row = store.scan_account(&scan, &account(1)).await.expect("readable").expect("there");
+    assert_eq!((row.state, row.generation, row.probe), (ScanAccountState::Waiting, 2, None));
+    let counts = store.counts(&scan).await.expect("readable").accounts;
+    assert_eq!(counts, [(ScanAccountState::Waiting, 1), (ScanAccountState::Probed, 1)].into());
+    assert!(!store.record_probe(&scan, &account(1), 1, Ok(probe())).await.expect("answers"), "an older copy's answer");
+    assert!(store.record_probe(&scan, &account(1), 2, Err(failure)).await.expect("recorded"));
+    store.plan_account(&scan, &account(1), &[cell(1, "eu-west-1", "lambda")]).await.expect("planned");
+    assert_eq!(store.reopen_probe(&scan, &account(1), 2).await.expect("answers"), None, "it has cells");
+}
+
 pub async fn planning_stores_each_cell_once<F: StoreFactory>(factory: &F) {
     let store = factory.open().await;
     let cells = [cell(1, "eu-west-1", "lambda"), cell(1, "global", "iam"), cell(1, "eu-west-1", "lambda")];

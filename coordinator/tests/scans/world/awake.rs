@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, LearnedFactor,
-    LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts, ScanId, ScanRow,
-    ScanSpec, ScanState, Store, StoreError,
+    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, Event, EventTrail,
+    LearnedFactor, LedgerLine, NumberedEvent, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
+    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError,
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::mpsc, time::Duration};
@@ -24,10 +24,10 @@ impl Awake {
     }
 }
 
-macro_rules! awake_store {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+macro_rules! awake {
+    ($trait:ident: $($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
-        impl<S: Store> Store for AwakeStore<S> {
+        impl<S: $trait> $trait for AwakeStore<S> {
             $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
                 let _awake = Awake::begin();
                 self.0.$name($($arg),*).await
@@ -36,7 +36,7 @@ macro_rules! awake_store {
     };
 }
 
-awake_store! {
+awake! { Store:
     create_scan(spec: &ScanSpec, accounts: &[AccountId]) -> ();
     scan(scan: &ScanId) -> Option<ScanRow>;
     scans() -> Vec<ScanRow>;
@@ -50,6 +50,7 @@ awake_store! {
     scan_accounts(scan: &ScanId, state: ScanAccountState, after: Option<&AccountId>, limit: usize) -> Vec<ScanAccount>;
     record_probe(scan: &ScanId, account: &AccountId, generation: u64, probe: Result<Probe, ProbeFailure>) -> bool;
     renew_probe(scan: &ScanId, account: &AccountId, generation: u64) -> Option<u64>;
+    reopen_probe(scan: &ScanId, account: &AccountId, generation: u64) -> Option<u64>;
     plan_account(scan: &ScanId, account: &AccountId, cells: &[Cell]) -> ();
     begin(scan: &ScanId, cell: &Cell, generation: u64, worker: &str, at: Timestamp) -> Begin;
     checkpoint(scan: &ScanId, cell: &Cell, generation: u64, progress: &CellProgress) -> Option<u64>;
@@ -59,6 +60,7 @@ awake_store! {
     amend_cells(scan: &ScanId, account: &AccountId, from: Outcome, to: Outcome) -> u64;
     pending_cells(scan: &ScanId, account: Option<&AccountId>, after: Option<&Cell>, limit: usize) -> Vec<PendingCell>;
     ledger(scan: &ScanId, after: Option<&Cell>, limit: usize) -> Vec<LedgerLine>;
+    count_assume_role(scan: &ScanId, calls: u64) -> ();
     counts(scan: &ScanId) -> ScanCounts;
     account_status(account: &AccountId) -> Option<AccountStatus>;
     account_statuses(after: Option<&AccountId>, limit: usize) -> Vec<AccountStatus>;
@@ -71,4 +73,10 @@ awake_store! {
     learned(account: &AccountId) -> Vec<LearnedFactor>;
     keep_learned(account: &AccountId, factors: &[LearnedFactor]) -> ();
     take_shared(bucket: &str, rate: f64, burst: f64) -> Option<Duration>;
+}
+
+awake! { EventTrail:
+    append_event(event: &Event, note: Option<(&str, &str)>) -> ();
+    events(after: u64, limit: usize) -> Vec<NumberedEvent>;
+    newest_event() -> u64;
 }

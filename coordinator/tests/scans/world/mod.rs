@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
 use fleetscan_coordinator::{HubCheck, Registry, ScanEnd, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner};
 use fleetscan_proto::{
-    Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, Grant, LedgerLine, Manifest, Outcome, PartName,
-    Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task, TaskConsumer, TaskKind,
-    TaskQueue, WorkTotals, catalogue::Catalogue,
+    Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, EventTrail, Grant, LedgerLine, Manifest, Outcome,
+    PartName, Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task, TaskConsumer,
+    TaskKind, TaskQueue, WorkTotals, catalogue::Catalogue,
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -91,6 +91,7 @@ type Script = dyn Fn(&TaskKind, Duration) -> Reply + Send + Sync;
 
 pub struct World {
     pub store: Arc<dyn Store>,
+    pub events: Arc<dyn EventTrail>,
     pub queue: Arc<dyn TaskQueue>,
     pub sink: Arc<MemorySink>,
     pub clock: Arc<TestClock>,
@@ -115,9 +116,10 @@ pub fn id(number: u64) -> AccountId {
 impl World {
     pub fn of(accounts: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = EmbeddedStore::open(folder.path()).expect("opens");
+        let store = Arc::new(awake::AwakeStore(EmbeddedStore::open(folder.path()).expect("opens")));
         Self {
-            store: Arc::new(awake::AwakeStore(store)),
+            store: store.clone(),
+            events: store,
             queue: Arc::new(EmbeddedQueue::new(10_000)),
             sink: Arc::default(),
             clock: TestClock::start(),
@@ -133,17 +135,23 @@ impl World {
         }
     }
 
+    /// Accounts of the customers that `customer` names.
+    pub fn of_customers(accounts: u64, customer: impl Fn(u64) -> &'static str) -> Self {
+        let named = |number| Account { customer: Some(customer(number).to_owned()), ..account(number) };
+        Self { registry: Arc::new(Registry::new((1..=accounts).map(named).collect())), ..Self::of(0) }
+    }
+
     pub fn runner(&self) -> ScanRunner {
         let parts = ScanParts {
             fleet: None,
             queue: self.queue.clone(),
             store: self.store.clone(),
+            events: self.events.clone(),
             sink: self.sink.clone(),
             hub: self.hub.clone(),
             clock: self.clock.clone(),
             catalogue: self.catalogue.clone(),
             accounts: self.registry.clone(),
-            assume_role_calls: Arc::new(|| Some(7)),
         };
         let request = ScanRequest { out: "memory".into(), fresh: self.fresh, share: 0.5, ..ScanRequest::default() };
         ScanRunner::new(parts, request, self.options.clone())
@@ -152,7 +160,8 @@ impl World {
     /// What a killed process leaves: the store and the results, and nothing of the queue.
     pub fn restart(&mut self) {
         self.queue = Arc::new(EmbeddedQueue::new(10_000));
-        self.store = Arc::new(awake::AwakeStore(EmbeddedStore::open(self.folder.path()).expect("opens again")));
+        let store = Arc::new(awake::AwakeStore(EmbeddedStore::open(self.folder.path()).expect("opens again")));
+        (self.store, self.events) = (store.clone(), store);
     }
 
     /// Scans with four fake workers, until the end or `stop`.
@@ -253,6 +262,7 @@ impl FakeWorker {
 
     async fn probe(&self, scan: &ScanId, account: &AccountId, gen_: u64, reply: Reply) -> Option<(u64, Duration)> {
         self.probes.fetch_add(1, SeqCst);
+        self.store.count_assume_role(scan, 1).await.expect("counted");
         let at = self.clock.now();
         let found = match reply {
             Reply::Denied => Err(ProbeFailure {

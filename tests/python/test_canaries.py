@@ -1,0 +1,76 @@
+"""Canaries: accounts known to be well. While one of them does not let us in, nobody is marked."""
+
+import pytest
+
+import fleet
+import servers
+
+WORLD = ("--accounts", "12", "--seed", "5", "--latency-ms", "5", "--limits", "off", "--world", "lambda:ListFunctions=3;regions=1")
+
+
+@pytest.fixture
+def team(fleetscan, tmp_path):
+    one = fleet.Fleet(fleetscan, tmp_path, WORLD)
+    one.scope = ("--services", "lambda", "--regions", "us-east-1")
+    yield one
+    one.end()
+
+
+def states(team):
+    return {account["id"]: account["status"] for account in team.json("accounts", "list")}
+
+
+def test_a_canary_that_fails_opens_the_breaker_and_one_that_comes_back_closes_it(team):
+    canary, leaver, *others = [account["id"] for account in team.aws.accounts]
+    team.connect()
+    team.coordinator("coordinator-1", "--canary", canary)
+    team.worker("worker-1")
+    assert team.ended(team.scan())["outcomes"] == {"complete": 12}
+    team.aws.do("delete_role", account=canary)
+    team.aws.do("delete_role", account=leaver)
+    scan = team.scan()
+    said = servers.until(lambda: (b := team.json("breaker", "show"))["open"] and b)
+    assert "canary" in said["standing"]["why"]
+    assert "MEND  breaker" in team.run("doctor", ok=(0, 1))
+    # The others go on, and the two that are denied wait.
+    team.until_done(scan, 10)
+    assert set(states(team).values()) == {"active"} and team.show(scan)["state"] == "running"
+    team.aws.do("restore_role", account=canary)
+    shown = team.ended(scan)
+    assert shown["state"] == "finished"
+    assert states(team) == {leaver: "revoked", canary: "active", **dict.fromkeys(others, "active")}
+    # An account that did not let us in has the cells that any account would have.
+    assert {k: v for k, v in shown["outcomes"].items() if k != "revoked"} == {"complete": 11}, shown["outcomes"]
+    servers.until(lambda: not team.json("breaker", "show")["open"])
+    kinds = [event["type"] for event in team.json("events", "list")]
+    assert [k for k in kinds if k.startswith("breaker")] == ["breaker.opened", "breaker.closed"], kinds
+    assert kinds.count("account.revoked") == 1
+
+
+def test_an_operator_forces_the_breaker_either_way(team):
+    leavers = [account["id"] for account in team.aws.accounts[:6]]
+    team.connect()
+    team.coordinator()
+    team.worker("worker-1")
+    team.ended(team.scan())
+    # Held open, nobody is marked, though one alone has left.
+    team.run("breaker", "open", "--reason", "we are moving the hub")
+    team.aws.do("delete_role", account=leavers[0])
+    scan = team.scan()
+    said = servers.until(lambda: (b := team.json("breaker", "show"))["open"] and b)
+    assert said["standing"]["why"] == "an operator opened it" and said["forced"]["reason"] == "we are moving the hub"
+    assert "since" in team.run("breaker", "show")
+    team.until_done(scan, 11)
+    assert set(states(team).values()) == {"active"}
+    team.run("breaker", "auto")
+    team.ended(scan)
+    assert states(team)[leavers[0]] == "revoked"
+    # Six of twelve at once open it by themselves; held closed, all of them are marked.
+    for account in leavers[1:]:
+        team.aws.do("delete_role", account=account)
+    scan = team.scan()
+    servers.until(lambda: team.json("breaker", "show")["open"])
+    assert [s for s in states(team).values()].count("revoked") == 1
+    team.run("breaker", "close", "--reason", "they did leave")
+    assert team.ended(scan)["state"] == "finished"
+    assert {a for a, s in states(team).items() if s == "revoked"} == set(leavers)
