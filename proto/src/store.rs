@@ -198,6 +198,9 @@ pub enum Begin {
     Done,
     /// A newer copy is about, or the scan is not running: acknowledge the message and do nothing.
     Stale,
+    /// A denial of its account is open ([`Store::open_denial`]): nothing was begun, and it is not yet known whether
+    /// there is anything to read. Come back later.
+    Denied,
 }
 
 /// What became of a result that was handed in.
@@ -430,7 +433,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;
 
-    /// A worker begins a cell: counts an attempt and notes who began it, where the answer is [`Begin::Go`].
+    /// A worker begins a cell: counts an attempt and notes who began it, where the answer is [`Begin::Go`]. A copy that
+    /// is stale, or done, is so whether or not its account was denied.
     async fn begin(
         &self,
         scan: &ScanId,

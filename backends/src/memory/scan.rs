@@ -194,7 +194,7 @@ impl Scan {
         }
     }
 
-    pub(super) fn begin(&mut self, cell: &Cell, generation: u64, begun: Begun) -> Begin {
+    pub(super) fn begin(&mut self, cell: &Cell, generation: u64, begun: Begun, denied: bool) -> Begin {
         if !self.is_running() {
             return Begin::Stale;
         }
@@ -204,6 +204,9 @@ impl Scan {
         let Some(row) = self.pending.get_mut(cell).filter(|row| row.generation == generation) else {
             return Begin::Stale;
         };
+        if denied {
+            return Begin::Denied;
+        }
         let unfinished = row.tries;
         row.attempts += 1;
         row.tries += 1;

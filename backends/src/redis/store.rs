@@ -305,7 +305,6 @@ impl Store for RedisStore {
     async fn open_denials(&self, scan: &ScanId, account: Option<&AccountId>) -> Result<Vec<AssumeDenial>, StoreError> {
         let key = self.keys.scan(scan).denials();
         let texts: Vec<Vec<u8>> = match account {
-            // Asked for each cell that a worker begins.
             Some(account) => {
                 let one: Option<Vec<u8>> = self.link.command(Cmd::hget(key, account.as_str())).await?;
                 one.into_iter().collect()

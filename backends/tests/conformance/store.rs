@@ -38,6 +38,7 @@ macro_rules! store_conformance {
         );
         $crate::conformance::store::store_conformance!(@cases cells, $factory, $runtime,
             beginning_counts_attempts_and_starts_from_nothing
+            a_cell_of_a_denied_account_does_not_begin
             an_unknown_cell_is_stale
             a_checkpoint_keeps_progress_under_a_new_generation
             a_pending_cell_tells_who_began_it_last

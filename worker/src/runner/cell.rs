@@ -63,9 +63,6 @@ impl Worker {
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
         let now = self.parts.clock.now();
-        if !persist!(self, store.open_denials(scan, Some(&cell.account)))?.is_empty() {
-            return Ok(Done::Defer(generation, DENIAL_WAIT));
-        }
         let _ward = if suspect { self.ward(scan, cell).await? } else { Ward::Free };
         if guard.must_hand_in() {
             return Ok(Done::Release);
@@ -73,6 +70,7 @@ impl Worker {
         let begun = persist!(self, store.begin(scan, cell, generation, &self.config.name, now))?;
         let (mut progress, attempts, unfinished) = match begun {
             Begin::Done | Begin::Stale => return Ok(Done::Ack),
+            Begin::Denied => return Ok(Done::Defer(generation, DENIAL_WAIT)),
             Begin::Go { progress, attempts, unfinished } => (*progress, attempts, unfinished),
         };
         progress.started_at.get_or_insert(now);

@@ -1,4 +1,5 @@
 use super::{
+    accounts::is_denied,
     scans::{is_running, number_state},
     sql::{change, decode, encode, json, limit_of, one, rows, word},
 };
@@ -90,6 +91,9 @@ pub(super) fn begin(
     }
     if row.generation != generation {
         return Ok(Begin::Stale);
+    }
+    if is_denied(c, scan, &cell.account)? {
+        return Ok(Begin::Denied);
     }
     change(
         c,
