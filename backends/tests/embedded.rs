@@ -324,6 +324,7 @@ mod store {
             attempts: 1,
             worker: "worker-1".into(),
             parts: Vec::new(),
+            catalogue: None,
         }
     }
 
@@ -336,6 +337,7 @@ mod store {
             regions: Vec::new(),
             services: Vec::new(),
             catalogue: "catalogue".into(),
+            operations: Vec::new(),
             profile: "everything".into(),
             out: "results".into(),
             accounts: 1,

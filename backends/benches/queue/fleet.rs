@@ -64,6 +64,7 @@ impl Fleet {
             regions: Vec::new(),
             services: Vec::new(),
             catalogue: "catalogue".into(),
+            operations: Vec::new(),
             profile: "full".into(),
             profile_file: None,
             out: "file:///nowhere".into(),
@@ -125,6 +126,7 @@ async fn one(store: &RedisStore, consumer: &dyn TaskConsumer, delivery: Delivery
         attempts: 1,
         worker: "worker".into(),
         parts: Vec::new(),
+        catalogue: None,
     };
     assert_eq!(store.complete(&scan, generation, &line).await.expect("completed"), Completion::First);
     consumer.ack(delivery.tag).await.expect("acknowledged");

@@ -264,7 +264,7 @@ impl Scan {
         let open: Vec<Cell> = self.pending.keys().filter(|cell| of(cell)).cloned().collect();
         for cell in &open {
             let Some(row) = self.pending.get(cell) else { continue };
-            let CellProgress { totals, denied, started_at, parts, .. } =
+            let CellProgress { totals, denied, started_at, parts, catalogue, .. } =
                 row.progress.as_deref().cloned().unwrap_or_default();
             let line = LedgerLine {
                 cell: cell.clone(),
@@ -276,6 +276,7 @@ impl Scan {
                 attempts: row.attempts,
                 worker: "coordinator".into(),
                 parts,
+                catalogue,
             };
             self.end_cell(line, keeps);
         }

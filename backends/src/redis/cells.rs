@@ -139,6 +139,7 @@ impl RedisStore {
                     attempts: pending.attempts,
                     worker: "coordinator".into(),
                     parts: progress.parts,
+                    catalogue: progress.catalogue,
                 };
                 if self.cell_complete(scan, pending.generation, &line).await? == Completion::First {
                     closed += 1;

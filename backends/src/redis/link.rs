@@ -209,7 +209,8 @@ impl Shared {
 /// A script's call, by its name or its code.
 fn call(how: &str, script: &str, keys: &[String], arguments: &[Vec<u8>]) -> Cmd {
     let texts = keys.iter().map(String::len).chain(arguments.iter().map(Vec::len));
-    let mut call = Cmd::with_capacity(3 + keys.len() + arguments.len(), how.len() + script.len() + texts.sum::<usize>());
+    let mut call =
+        Cmd::with_capacity(3 + keys.len() + arguments.len(), how.len() + script.len() + texts.sum::<usize>());
     call.arg(how).arg(script).arg(keys.len()).arg(keys).arg(arguments);
     call
 }

@@ -111,6 +111,7 @@ pub fn spec(n: usize) -> ScanSpec {
         regions: vec!["eu-west-1".into()],
         services: vec!["lambda".into(), "iam".into()],
         catalogue: "catalogue".into(),
+        operations: vec!["lambda:ListFunctions".into()],
         profile: "everything".into(),
         out: "file:///results".into(),
         accounts: 3,
@@ -142,6 +143,7 @@ fn line(cell: &Cell, outcome: Outcome) -> LedgerLine {
         attempts: 1,
         worker: "worker-1".into(),
         parts: vec![part("part-1-0000.jsonl.zst", 40)],
+        catalogue: None,
     }
 }
 

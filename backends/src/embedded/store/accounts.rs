@@ -97,12 +97,10 @@ pub(super) fn open_denials(
 
 /// Asked for each cell that a worker begins: the key leads to it.
 pub(super) fn is_denied(c: &Connection, scan: &ScanId, account: &AccountId) -> rusqlite::Result<bool> {
-    let found = one(
-        c,
-        "SELECT 1 FROM denials WHERE scan = ?1 AND account = ?2",
-        [scan.as_str(), account.as_str()],
-        |row| row.get::<_, i64>(0),
-    )?;
+    let found =
+        one(c, "SELECT 1 FROM denials WHERE scan = ?1 AND account = ?2", [scan.as_str(), account.as_str()], |row| {
+            row.get::<_, i64>(0)
+        })?;
     Ok(found.is_some())
 }
 

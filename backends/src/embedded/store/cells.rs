@@ -169,6 +169,7 @@ pub(super) fn close_cells(
                 attempts: *attempts,
                 worker: "coordinator".into(),
                 parts: progress.parts,
+                catalogue: progress.catalogue,
             };
             write_outcome(c, scan, &line)?;
             closed += 1;

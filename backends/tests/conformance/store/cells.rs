@@ -1,4 +1,6 @@
-use super::{StoreFactory, account, accounts::denial, all_pending, at, line, part, planned_scan, scan_id, whole_ledger};
+use super::{
+    StoreFactory, account, accounts::denial, all_pending, at, line, part, planned_scan, scan_id, whole_ledger,
+};
 use crate::conformance::cell;
 use fleetscan_proto::{
     Begin, Begun, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, PendingCell, ScanId, Store,
@@ -22,6 +24,7 @@ pub(super) fn progress() -> CellProgress {
         errors: BTreeMap::from([("ListQueueTags".to_owned(), "malformed".to_owned())]),
         answered: vec!["ListQueues".into()],
         started_at: Some(at(90)),
+        catalogue: Some("another".into()),
     }
 }
 
@@ -233,9 +236,9 @@ pub async fn closing_keeps_what_the_progress_has<F: StoreFactory>(factory: &F) {
     let kept = &ledger[0];
     assert_eq!((&kept.cell, kept.outcome, kept.attempts), (&begun, Outcome::ThrottledOut, 2));
     assert_eq!(kept.error.as_deref(), Some(reason));
-    let CellProgress { parts, totals, denied, started_at, .. } = progress();
+    let CellProgress { parts, totals, denied, started_at, catalogue, .. } = progress();
     assert_eq!((&kept.parts, &kept.totals, &kept.denied), (&parts, &totals, &denied));
-    assert_eq!(kept.started_at, started_at);
+    assert_eq!((kept.started_at, &kept.catalogue), (started_at, &catalogue));
     let empty = &ledger[1];
     assert_eq!((&empty.cell, empty.outcome, empty.attempts), (&untouched, Outcome::ThrottledOut, 0));
     assert_eq!((&empty.parts[..], &empty.totals, empty.started_at), (&[][..], &WorkTotals::default(), None));

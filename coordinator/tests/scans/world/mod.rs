@@ -312,6 +312,7 @@ impl FakeWorker {
             attempts,
             worker: "w".into(),
             parts,
+            catalogue: None,
         };
         let done = store.complete(scan, gen_, &line).await.expect("completes");
         assert_ne!(done, Completion::Duplicate);
