@@ -10,7 +10,8 @@ impl Cpu {
     pub fn of(broker: &Broker, redis: &RedisServer) -> Self {
         let told = broker.control(&["eval", "io:format(\"~s\", [os:getpid()])."]);
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let broker = told.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("the broker's process");
+        let broker =
+            told.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("the broker's process");
         let info = redis.ask(&["INFO", "server"]);
         let store = info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("the store's process");
         Self([std::process::id(), store.trim().parse().expect("a number"), broker])
