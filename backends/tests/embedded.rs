@@ -330,6 +330,7 @@ mod store {
             attempts: 1,
             worker: "worker-1".into(),
             parts: Vec::new(),
+            catalogue: None,
         }
     }
 
@@ -342,6 +343,7 @@ mod store {
             regions: Vec::new(),
             services: Vec::new(),
             catalogue: "catalogue".into(),
+            operations: Vec::new(),
             profile: "everything".into(),
             out: "results".into(),
             accounts: 1,
@@ -363,7 +365,6 @@ mod store {
 
     /// What a worker asks of the store for one cell.
     async fn work(store: &EmbeddedStore, scan: &ScanId, n: usize) {
-        assert_eq!(store.open_denials(scan, Some(&account(n / 100))).await.expect("readable"), []);
         let begun = store.begin(scan, &nth(n), 1, "worker-1", at(1)).await.expect("begun");
         assert!(matches!(begun, Begin::Go { .. }), "{begun:?}");
         assert_eq!(store.complete(scan, 1, &line(n)).await.expect("answers"), Completion::First);
@@ -394,7 +395,7 @@ mod store {
             caller.await.expect("no panic");
         }
         let each_second = WORKED as f64 / began.elapsed().as_secs_f64();
-        eprintln!("{each_second:.0} cells a second: open_denials, begin and complete of 64 callers");
+        eprintln!("{each_second:.0} cells a second: begin and complete of 64 callers");
 
         let began = Instant::now();
         let counts = store.counts(&scan).await.expect("readable");

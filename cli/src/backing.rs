@@ -93,6 +93,8 @@ pub async fn queue(args: &BrokerArgs, name: &str) -> Result<RabbitQueue, Failure
         name: name.to_owned(),
         ..RabbitOptions::new(url)
     };
+    #[cfg(debug_assertions)]
+    let options = RabbitOptions { wire_version: args.terms.wire_version.unwrap_or(options.wire_version), ..options };
     RabbitQueue::connect(options).await.map_err(Failure::failed)
 }
 

@@ -16,7 +16,23 @@ use serde_json::{Value, json};
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+/// What a process of the fleet may read: the files that it was built with; in tests those of a folder.
+pub fn of_this_process(folder: Option<&Path>) -> Result<Arc<Catalogue>, Failure> {
+    let Some(folder) = folder else { return Ok(Arc::new(Catalogue::built_in().clone())) };
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", folder.display()));
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        texts.push((name, std::fs::read_to_string(&path).map_err(unreadable)?));
+    }
+    texts.sort();
+    let files = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    Catalogue::from_files(files).map(Arc::new).map_err(Failure::usage)
+}
 
 pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
     match args.command {

@@ -90,6 +90,7 @@ mod tests {
             attempts: 1,
             worker: "w".into(),
             parts: Vec::new(),
+            catalogue: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     args::WorkerArgs,
     backing::{self, Memory},
+    catalogue,
     failure::{COMPLETE, Failure},
     hub,
     listen::{self, Page},
@@ -17,6 +18,10 @@ use std::{sync::Arc, time::Duration};
 pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     let name = backing::own_name(args.name.as_deref());
+    #[cfg(debug_assertions)]
+    let catalogue = catalogue::of_this_process(args.catalogue.as_deref())?;
+    #[cfg(not(debug_assertions))]
+    let catalogue = catalogue::of_this_process(None)?;
     let keys = backing::keys(&args.key)?;
     let memory = Memory::of_fleet(&args.store).await?;
     check_keys(memory.registry.as_ref(), &keys).await?;
@@ -49,7 +54,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
                 Arc::new(move |name| shared_folder::open_marked(name, &sinks, &epoch)),
             )),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
-            catalogue: Arc::new(Catalogue::built_in().clone()),
+            catalogue,
             hub,
             clock: Arc::new(SystemClock),
             fleet: Some(memory.fleet),

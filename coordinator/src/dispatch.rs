@@ -1,6 +1,6 @@
 //! Feeds the queue: probes of waiting accounts, cells of probed ones, and what an earlier run left over.
 
-use crate::{ScanError, error::insist, plan, scan::Run};
+use crate::{Described, ScanError, error::insist, plan, scan::Run};
 use fleetscan_proto::{
     AccountId, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount, ScanAccountState, Task, TaskKind,
 };
@@ -92,7 +92,8 @@ impl Run<'_> {
         // A denial that is still open is older than this answer, and would keep the cells waiting.
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
         self.suspects.let_in(account, probe.at);
-        let cells = self.cells(account, &probe.regions).await?;
+        let described = insist!(self.options, self.parts.accounts.describe(account))?;
+        let cells = self.cells(account, &described, &probe.regions);
         insist!(self.options, self.parts.store.plan_account(&self.spec.id, account, &cells))?;
         // Until the next look at the store, so that the window knows of them.
         self.counts.cells += cells.len() as u64;
@@ -119,8 +120,8 @@ impl Run<'_> {
         outcome: Outcome,
         reason: &str,
     ) -> Result<(), ScanError> {
-        let named = insist!(self.options, self.parts.accounts.describe(account))?.regions;
-        let cells = self.cells(account, &plan::assumed_regions(&named)).await?;
+        let described = insist!(self.options, self.parts.accounts.describe(account))?;
+        let cells = self.cells(account, &described, &plan::assumed_regions(&described.regions));
         let (store, scan) = (&self.parts.store, &self.spec.id);
         insist!(self.options, store.plan_account(scan, account, &cells))?;
         let now = self.parts.clock.now();
@@ -128,13 +129,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn cells(&self, account: &AccountId, enabled: &[String]) -> Result<Vec<Cell>, ScanError> {
-        let described = insist!(self.options, self.parts.accounts.describe(account))?;
+    fn cells(&self, account: &AccountId, described: &Described, enabled: &[String]) -> Vec<Cell> {
         let services = match &described.told {
-            Some(told) => self.runner.services.told(&self.parts.catalogue, told),
-            None => self.runner.services.clone(),
+            Some(told) => &self.runner.services.told(&self.parts.catalogue, told),
+            None => &self.runner.services,
         };
-        Ok(plan::cells(account, enabled, [&described.regions, &self.spec.regions], &services))
+        plan::cells(account, enabled, [&described.regions, &self.spec.regions], services)
     }
 }
 

@@ -18,8 +18,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// The named services (all that a scan reads by default, if none is named), in the catalogue's order. Names that
-    /// the catalogue lacks, and services without cells, are left out.
+    /// The named services (all that a scan reads by default, if none is named), in the catalogue's order. Services
+    /// without cells are left out. A name that the catalogue lacks has a cell an account, so that it is missing from no
+    /// ledger: a scan that another version asked for has come to its deadline.
     pub fn of(catalogue: &Catalogue, names: &[String]) -> Self {
         let chosen = |id: &String| names.is_empty() || names.contains(id);
         let (global, regional): (Vec<_>, Vec<_>) =
@@ -27,16 +28,17 @@ impl Services {
         let ids = |services: Vec<&std::sync::Arc<_>>| {
             services.into_iter().map(|s: &std::sync::Arc<fleetscan_proto::catalogue::Service>| s.id.clone()).collect()
         };
-        Self { regional: ids(regional), global: ids(global) }
+        let mut global: Vec<String> = ids(global);
+        global.extend(names.iter().filter(|name| catalogue.service(name).is_none()).cloned());
+        Self { regional: ids(regional), global }
     }
 
     /// Those of them of which the account's owner was told at least one operation.
     pub fn told(&self, catalogue: &Catalogue, told: &[String]) -> Self {
         let told: HashSet<&str> = told.iter().map(String::as_str).collect();
-        let reads = |id: &&String| {
-            let service = catalogue.service(id);
-            service
-                .is_some_and(|s| s.operations.iter().any(|operation| !operation.probe && operation.is_told(s, &told)))
+        let reads = |id: &&String| match catalogue.service(id) {
+            Some(s) => s.operations.iter().any(|operation| !operation.probe && operation.is_told(s, &told)),
+            None => told.iter().any(|name| name.split_once(':').is_some_and(|(service, _)| service == *id)),
         };
         let of = |list: &[String]| list.iter().filter(reads).cloned().collect();
         Self { regional: of(&self.regional), global: of(&self.global) }

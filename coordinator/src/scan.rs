@@ -137,6 +137,7 @@ impl ScanRunner {
             regions: self.request.regions.clone(),
             services: self.services.all(),
             catalogue: self.parts.catalogue.digest().to_owned(),
+            operations: Vec::new(),
             profile: self.request.profile.clone(),
             out: self.request.out.clone(),
             accounts: accounts.len() as u64,
@@ -196,7 +197,7 @@ impl ScanRunner {
     /// Scans that are too old to be resumed are over, whoever began them.
     async fn give_up_old_scans(&self, now: Timestamp) -> Result<(), ScanError> {
         let oldest = now - self.options.resume_within;
-        for row in insist!(self.options, self.parts.store.scans())? {
+        for row in insist!(self.options, self.parts.store.scans_under_way())? {
             if row.state == ScanState::Running && row.spec.started_at < oldest {
                 tracing::warn!(scan = %row.spec.id, "an unfinished scan is too old to be resumed: given up");
                 insist!(self.options, self.parts.store.end_scan(&row.spec.id, ScanState::Cancelled, now))?;

@@ -239,6 +239,7 @@ impl<'a> World<'a> {
             regions: Vec::new(),
             services,
             catalogue: self.estate.catalogue.digest().to_owned(),
+            operations: Vec::new(),
             profile: self.setting.profile.clone(),
             profile_file: self.setting.profile_file.clone(),
             out: "nowhere".into(),

@@ -2,7 +2,10 @@ use crate::{ScanId, StoreError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A lease that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct WorkerReport {
     pub version: String,
     /// Digest of its catalogue.
     pub catalogue: String,
+    /// The newest [`WIRE_VERSION`](crate::WIRE_VERSION) of tasks that it reads.
+    #[serde(default = "first_wire_version")]
+    pub wire: u32,
     /// When it began.
     pub started_at: Timestamp,
     /// Cells it may have in work at once.
@@ -53,9 +59,17 @@ pub struct WorkerReport {
     /// Shards of others that it would take over, because it has nothing to do.
     #[serde(default)]
     pub wants: Vec<u16>,
+    /// Shards in which lie tasks that it leaves to workers of another version: it does not know what they ask for.
+    #[serde(default)]
+    pub leaves: BTreeSet<u16>,
     /// It is about to end, and takes nothing more.
     #[serde(default)]
     pub draining: bool,
+}
+
+/// Workers that did not say read the first.
+fn first_wire_version() -> u32 {
+    1
 }
 
 /// Calls that nobody makes at present, at an operator's wish.

@@ -61,6 +61,10 @@ pub struct LedgerLine {
     pub worker: String,
     /// The parts that count.
     pub parts: Vec<PartName>,
+    /// Digest of the catalogue that some of it was read with, where that is not the scan's: while a fleet is being
+    /// upgraded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<String>,
 }
 
 /// A name and how often it occurred.

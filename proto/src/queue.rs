@@ -113,6 +113,17 @@ pub trait TaskConsumer: Send + Sync {
     /// Deliveries that this consumer holds, handed out or not.
     fn held(&self) -> u64;
 
+    /// Shards in which, since it was last asked, lay tasks of a newer [`WIRE_VERSION`](crate::WIRE_VERSION) than this
+    /// consumer reads. They went back for others, later; nothing was handed out.
+    fn take_newer(&self) -> BTreeSet<u16> {
+        BTreeSet::new()
+    }
+
+    /// The newest wire version of tasks that it hands out.
+    fn wire_version(&self) -> u32 {
+        crate::WIRE_VERSION
+    }
+
     /// Takes from these shards from now on. What `next` handed out of other shards stays the caller's to end; what
     /// it had not yet handed out of them goes back.
     async fn choose(&self, shards: Shards) -> Result<(), QueueError>;

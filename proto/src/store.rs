@@ -1,8 +1,14 @@
-use crate::{AccountId, Cell, Denial, Lane, LedgerLine, Outcome, PartName, ScanId, WorkTotals};
+use crate::{
+    AccountId, Cell, Denial, Lane, LedgerLine, Outcome, PartName, Profile, ProfileError, ScanId, WorkTotals,
+    catalogue::Catalogue,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +37,12 @@ pub struct ScanSpec {
     pub regions: Vec<String>,
     /// The catalogue's services to read.
     pub services: Vec<String>,
-    /// Digest of the catalogue.
+    /// Digest of the part of the catalogue that is read.
     pub catalogue: String,
+    /// What that part reads, `service:Operation`, sorted: a process with another catalogue reads these operations and
+    /// no others. Empty where one process does all of the scan, or where a version asked for it that did not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<String>,
     /// Name of the profile.
     pub profile: String,
     /// Text of a profile that is not one of fleetscan's own; at most [`MAX_PROFILE_FILE`] bytes.
@@ -53,6 +63,33 @@ pub struct ScanSpec {
     /// The schedule asked for it, and not an operator.
     #[serde(default)]
     pub scheduled: bool,
+}
+
+impl ScanSpec {
+    /// The part of a catalogue that the scan reads. Where the catalogue is another than the one that the scan was asked
+    /// for under, its digest is another than [`ScanSpec::catalogue`], and it may lack some of
+    /// [`ScanSpec::operations`].
+    ///
+    /// # Errors
+    /// When the profile is not known here, or the catalogue has one of the operations called for another that the scan
+    /// does not read.
+    pub fn part(&self, catalogue: &Catalogue) -> Result<Catalogue, ProfileError> {
+        if self.operations.is_empty() {
+            return Profile::of_scan(&self.profile, self.profile_file.as_deref())?.of(catalogue);
+        }
+        let read: HashSet<&str> = self.operations.iter().map(String::as_str).collect();
+        let part = catalogue.narrowed(|service, operation| operation.is_told(service, &read));
+        part.map_err(|orphan| ProfileError { profile: self.profile.clone(), problem: orphan.to_string() })
+    }
+
+    /// Services of which the scan reads something that a catalogue lacks: whoever has only that catalogue cannot read
+    /// their cells as they were meant. `told`: operations that alone are read, because the account's owner was told of
+    /// no others.
+    pub fn lacking(&self, catalogue: &Catalogue, told: Option<&HashSet<&str>>) -> BTreeSet<String> {
+        let read = self.operations.iter().filter(|name| told.is_none_or(|told| told.contains(name.as_str())));
+        let lacks = |(service, operation): &(&str, &str)| catalogue.operation(service, operation).is_none();
+        read.filter_map(|name| name.split_once(':')).filter(lacks).map(|(service, _)| service.to_owned()).collect()
+    }
 }
 
 /// Where a scan stands.
@@ -179,6 +216,9 @@ pub struct CellProgress {
     pub answered: Vec<String>,
     /// When the first execution began.
     pub started_at: Option<Timestamp>,
+    /// Digest of the catalogue that some of it was read with, where that is not its scan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<String>,
 }
 
 /// What a worker may do with a cell that it was handed.
@@ -198,6 +238,9 @@ pub enum Begin {
     Done,
     /// A newer copy is about, or the scan is not running: acknowledge the message and do nothing.
     Stale,
+    /// A denial of its account is open ([`Store::open_denial`]): nothing was begun, and it is not yet known whether
+    /// there is anything to read. Come back later.
+    Denied,
 }
 
 /// What became of a result that was handed in.
@@ -375,8 +418,15 @@ pub trait Store: Send + Sync + 'static {
     /// One scan.
     async fn scan(&self, scan: &ScanId) -> Result<Option<ScanRow>, StoreError>;
 
-    /// All scans, newest first.
+    /// All scans, newest first; but for any whose row cannot be read, because a newer version wrote it.
     async fn scans(&self) -> Result<Vec<ScanRow>, StoreError>;
+
+    /// Those of [`Store::scans`] that are running or cancelling.
+    async fn scans_under_way(&self) -> Result<Vec<ScanRow>, StoreError> {
+        let mut rows = self.scans().await?;
+        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
+        Ok(rows)
+    }
 
     /// The newest running scan with this plan that began at or after `since`.
     async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError>;
@@ -441,7 +491,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`ScanAccountState::Planned`]. Repeating it changes nothing.
     async fn plan_account(&self, scan: &ScanId, account: &AccountId, cells: &[Cell]) -> Result<(), StoreError>;
 
-    /// A worker begins a cell: counts an attempt and notes who began it, where the answer is [`Begin::Go`].
+    /// A worker begins a cell: counts an attempt and notes who began it, where the answer is [`Begin::Go`]. A copy that
+    /// is stale, or done, is so whether or not its account was denied.
     async fn begin(
         &self,
         scan: &ScanId,

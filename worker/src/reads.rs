@@ -5,11 +5,11 @@ use crate::{
     policy::{self, TooLong},
 };
 use fleetscan_proto::{
-    AccountId, Grants, Profile, ProfileError, ScanId, ScanSpec, Store, StoreError,
+    AccountId, Grants, ProfileError, ScanId, ScanSpec, Store, StoreError,
     catalogue::{Catalogue, Orphan},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,6 +26,10 @@ pub struct Reads {
     catalogue: Arc<Catalogue>,
     session_policy: Option<String>,
     name: Arc<str>,
+    /// Services of which something is to be read that our catalogue does not know.
+    lacking: BTreeSet<String>,
+    /// Our catalogue's digest, where it is not the scan's.
+    foreign: Option<String>,
 }
 
 impl Reads {
@@ -34,7 +38,16 @@ impl Reads {
         let session_policy = if narrowed { Some(policy::session_policy(&part)?) } else { None };
         let catalogue = Arc::new(part);
         let name = format!("{}{}", catalogue.digest(), if narrowed { "" } else { "/wide" }).into();
-        Ok(Reads { gate: Gate::new(Arc::clone(&catalogue)), catalogue, session_policy, name })
+        let gate = Gate::new(Arc::clone(&catalogue));
+        Ok(Reads { gate, catalogue, session_policy, name, lacking: BTreeSet::new(), foreign: None })
+    }
+    /// Whether something of the service is to be read that is not known here: then its cells are another's.
+    pub fn lacks(&self, service: &str) -> bool {
+        self.lacking.contains(service)
+    }
+    /// The digest of what is read with here, where the scan was asked for under another catalogue.
+    pub fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
     }
     /// Lets these operations through.
     pub fn gate(&self) -> &Gate {
@@ -86,6 +99,8 @@ pub struct ReadsByScan {
 #[derive(PartialEq, Eq, Hash)]
 struct PartKey {
     profile: String,
+    /// The digest of what the scan reads, and so of its operations.
+    catalogue: String,
     told: Option<Vec<String>>,
     narrowed: bool,
 }
@@ -105,13 +120,13 @@ impl ReadsByScan {
         let row = self.store.scan(scan).await?.ok_or(NoReads::NoScan)?;
         let terms = self.grants.terms(account).await?;
         let profile = row.spec.profile_file.clone().unwrap_or_else(|| row.spec.profile.clone());
-        let key = PartKey { profile, told: terms.told, narrowed: terms.session_policy };
+        let catalogue = row.spec.catalogue.clone();
+        let key = PartKey { profile, catalogue, told: terms.told, narrowed: terms.session_policy };
         let known = lock(&self.parts).get(&key).map(Arc::clone);
         let reads = match known {
             Some(reads) => reads,
             None => {
-                let part = self.part(&row.spec, key.told.as_deref())?;
-                let reads = Arc::new(Reads::new(part, key.narrowed)?);
+                let reads = Arc::new(self.reads(&row.spec, key.told.as_deref(), key.narrowed)?);
                 keep(&self.parts, MAX_PARTS, key, &reads);
                 reads
             }
@@ -120,11 +135,15 @@ impl ReadsByScan {
         Ok(reads)
     }
 
-    fn part(&self, spec: &ScanSpec, told: Option<&[String]>) -> Result<Catalogue, NoReads> {
-        let part = Profile::of_scan(&spec.profile, spec.profile_file.as_deref())?.of(&self.catalogue)?;
-        let Some(told) = told else { return Ok(part) };
-        let told: HashSet<&str> = told.iter().map(String::as_str).collect();
-        Ok(part.narrowed(|service, operation| operation.is_told(service, &told))?)
+    fn reads(&self, spec: &ScanSpec, told: Option<&[String]>, narrowed: bool) -> Result<Reads, NoReads> {
+        let mut part = spec.part(&self.catalogue)?;
+        let foreign = (part.digest() != spec.catalogue).then(|| part.digest().to_owned());
+        let told: Option<HashSet<&str>> = told.map(|told| told.iter().map(String::as_str).collect());
+        let lacking = spec.lacking(&self.catalogue, told.as_ref());
+        if let Some(told) = &told {
+            part = part.narrowed(|service, operation| operation.is_told(service, told))?;
+        }
+        Ok(Reads { lacking, foreign, ..Reads::new(part, narrowed)? })
     }
 }
 
@@ -143,6 +162,7 @@ fn keep<K: Eq + Hash>(map: &Mutex<HashMap<K, Arc<Reads>>>, most: usize, key: K, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetscan_proto::Profile;
 
     #[test]
     fn reads_of_other_operations_have_another_name_and_policy() {

@@ -64,6 +64,7 @@ impl Fleet {
             regions: Vec::new(),
             services: Vec::new(),
             catalogue: "catalogue".into(),
+            operations: Vec::new(),
             profile: "full".into(),
             profile_file: None,
             out: "file:///nowhere".into(),
@@ -89,7 +90,7 @@ impl Fleet {
         })
     }
 
-    /// As a worker does with cells that need no call: look for denials, begin, complete, acknowledge.
+    /// As a worker does with cells that need no call: begin, complete, acknowledge.
     pub async fn complete(&self) -> Duration {
         let began = Instant::now();
         let consumer = self.queue.consume("worker", PREFETCH, Shards::All).await.expect("consumes");
@@ -112,7 +113,6 @@ impl Fleet {
 
 async fn one(store: &RedisStore, consumer: &dyn TaskConsumer, delivery: Delivery) {
     let Task { scan, kind: TaskKind::Cell(cell), generation, .. } = delivery.task else { panic!("a cell") };
-    assert!(store.open_denials(&scan, Some(&cell.account)).await.expect("answered").is_empty());
     let at = Timestamp::now();
     let begun = store.begin(&scan, &cell, generation, "worker", at).await.expect("begun");
     assert!(matches!(begun, Begin::Go { .. }), "{begun:?}");
@@ -126,6 +126,7 @@ async fn one(store: &RedisStore, consumer: &dyn TaskConsumer, delivery: Delivery
         attempts: 1,
         worker: "worker".into(),
         parts: Vec::new(),
+        catalogue: None,
     };
     assert_eq!(store.complete(&scan, generation, &line).await.expect("completed"), Completion::First);
     consumer.ack(delivery.tag).await.expect("acknowledged");

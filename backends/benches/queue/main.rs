@@ -14,6 +14,7 @@
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod bare;
+mod cpu;
 mod fleet;
 #[path = "../../tests/servers/rabbitmq.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -23,6 +24,7 @@ mod rabbitmq;
 mod redis;
 
 use bare::Bare;
+use cpu::Cpu;
 use fleet::Fleet;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ struct Sample {
     what: &'static str,
     way: &'static str,
     rate: f64,
+    /// Microseconds of processor time a task: client, store, broker.
+    cpu: [f64; 3],
 }
 
 fn number(name: &str, default: usize) -> usize {
@@ -48,15 +52,16 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let broker = rabbitmq::Broker::start();
     let redis = redis::RedisServer::start(&[]);
+    let cpu = Cpu::of(&broker, &redis);
     let samples = runtime.block_on(async {
         let mut samples = Vec::new();
         for round in 0..rounds {
-            compare(&broker, &redis.url(), round, tasks, &mut samples).await;
+            compare(&broker, &redis.url(), &cpu, (round, tasks), &mut samples).await;
         }
         samples
     });
     println!(
-        "\n{tasks} tasks, {rounds} rounds\n{:<10}{:<14}{:>10}{:>18}{:>9}",
+        "\n{tasks} tasks, {rounds} rounds\n{:<10}{:<14}{:>10}{:>18}{:>9}   µs of processor a task: client, store, broker",
         "what", "way", "tasks/s", "min–max", "to bare"
     );
     for (what, way, base) in [
@@ -69,14 +74,29 @@ fn main() {
         let rates = rates(&samples, what, way);
         let (low, high) = (rates.first().copied().unwrap_or(f64::NAN), rates.last().copied().unwrap_or(f64::NAN));
         let ratio = median(&rates) / median(&self::rates(&samples, what, base));
-        println!("{what:<10}{way:<14}{:>10.0}{:>18}{ratio:>9.2}", median(&rates), format!("{low:.0}–{high:.0}"));
+        let [client, store, broker] = [0, 1, 2].map(|of| median(&cpu_of(&samples, what, way, of)));
+        println!(
+            "{what:<10}{way:<14}{:>10.0}{:>18}{ratio:>9.2}{client:>9.1}{store:>8.1}{broker:>8.1}",
+            median(&rates),
+            format!("{low:.0}–{high:.0}")
+        );
     }
     let of = |what, way| median(&rates(&samples, what, way));
     let published = of("publish", "fleetscan") / of("publish", "bare");
     let completed = of("complete", "fleetscan") / of("complete", "bare + redis");
+    let cost = |way| [0, 1, 2].map(|of| median(&cpu_of(&samples, "complete", way, of))).iter().sum::<f64>();
     println!(
-        "\npublishing {published:.2} of bare (wanted 0.70); completing {completed:.2} of bare with one round trip to Redis (wanted 0.70)"
+        "\npublishing {published:.2} of bare (wanted 0.70); completing {completed:.2} of bare with one round trip to Redis (wanted 0.70), \
+         {:.2} by processor time",
+        cost("bare + redis") / cost("fleetscan")
     );
+}
+
+/// Sorted; `of`: the client's, the store's or the broker's.
+fn cpu_of(samples: &[Sample], what: &str, way: &str, of: usize) -> Vec<f64> {
+    let mut costs: Vec<f64> = samples.iter().filter(|s| s.what == what && s.way == way).map(|s| s.cpu[of]).collect();
+    costs.sort_by(f64::total_cmp);
+    costs
 }
 
 /// Sorted.
@@ -91,24 +111,40 @@ fn median(sorted: &[f64]) -> f64 {
 }
 
 /// One round: each way once, from an empty broker.
-async fn compare(broker: &rabbitmq::Broker, redis: &str, round: usize, tasks: usize, samples: &mut Vec<Sample>) {
-    let mut note = |what, way, took: Duration| {
+async fn compare(
+    broker: &rabbitmq::Broker,
+    redis: &str,
+    cpu: &Cpu,
+    (round, tasks): (usize, usize),
+    samples: &mut Vec<Sample>,
+) {
+    let mut before = cpu.spent();
+    let mut note = |what, way, took: Option<Duration>| {
+        let spent = cpu.spent();
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
-        let rate = tasks as f64 / took.as_secs_f64();
+        let tasks = tasks as f64;
+        let of = |n: usize| spent[n].saturating_sub(before[n]).as_secs_f64() * 1e6 / tasks;
+        let costs = [0, 1, 2].map(of);
+        before = spent;
+        let Some(took) = took else { return };
+        let rate = tasks / took.as_secs_f64();
         println!("round {round}: {what:<9} {way:<13} {rate:>9.0} tasks/s");
-        samples.push(Sample { what, way, rate });
+        samples.push(Sample { what, way, rate, cpu: costs });
     };
     let fleet = Fleet::new(&broker.url(), redis, round, tasks).await;
     let bare = Bare::new(&broker.url(), redis).await;
-    note("publish", "bare", bare.publish(&fleet.tasks).await);
-    note("complete", "bare", bare.consume(tasks, false).await);
+    note("", "", None);
+    note("publish", "bare", Some(bare.publish(&fleet.tasks).await));
+    note("complete", "bare", Some(bare.consume(tasks, false).await));
     empty(broker);
-    note("publish", "fleetscan", fleet.publish().await);
-    note("complete", "bare + redis", bare.consume(tasks, true).await);
+    note("", "", None);
+    note("publish", "fleetscan", Some(fleet.publish().await));
+    note("complete", "bare + redis", Some(bare.consume(tasks, true).await));
     empty(broker);
     fleet.publish().await;
     fleet.plan().await;
-    note("complete", "fleetscan", fleet.complete().await);
+    note("", "", None);
+    note("complete", "fleetscan", Some(fleet.complete().await));
     empty(broker);
 }
 

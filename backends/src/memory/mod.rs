@@ -191,7 +191,11 @@ impl Store for MemoryStore {
         at: Timestamp,
     ) -> Result<Begin, StoreError> {
         let begun = Begun { worker: worker.to_owned(), at };
-        Ok(self.with(scan, |s| Some(s.begin(cell, generation, begun))).unwrap_or(Begin::Stale))
+        let denied = {
+            let all = self.lock();
+            !all.denials.is_empty() && all.denials.contains_key(&(scan.clone(), cell.account.clone()))
+        };
+        Ok(self.with(scan, |s| Some(s.begin(cell, generation, begun, denied))).unwrap_or(Begin::Stale))
     }
 
     async fn checkpoint(

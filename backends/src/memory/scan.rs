@@ -206,7 +206,7 @@ impl Scan {
         }
     }
 
-    pub(super) fn begin(&mut self, cell: &Cell, generation: u64, begun: Begun) -> Begin {
+    pub(super) fn begin(&mut self, cell: &Cell, generation: u64, begun: Begun, denied: bool) -> Begin {
         if !self.is_running() {
             return Begin::Stale;
         }
@@ -216,6 +216,9 @@ impl Scan {
         let Some(row) = self.pending.get_mut(cell).filter(|row| row.generation == generation) else {
             return Begin::Stale;
         };
+        if denied {
+            return Begin::Denied;
+        }
         let unfinished = row.tries;
         row.attempts += 1;
         row.tries += 1;
@@ -273,7 +276,7 @@ impl Scan {
         let open: Vec<Cell> = self.pending.keys().filter(|cell| of(cell)).cloned().collect();
         for cell in &open {
             let Some(row) = self.pending.get(cell) else { continue };
-            let CellProgress { totals, denied, started_at, parts, .. } =
+            let CellProgress { totals, denied, started_at, parts, catalogue, .. } =
                 row.progress.as_deref().cloned().unwrap_or_default();
             let line = LedgerLine {
                 cell: cell.clone(),
@@ -285,6 +288,7 @@ impl Scan {
                 attempts: row.attempts,
                 worker: "coordinator".into(),
                 parts,
+                catalogue,
             };
             self.end_cell(line, keeps);
         }

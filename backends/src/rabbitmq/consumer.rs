@@ -10,7 +10,7 @@ use super::{
 use async_trait::async_trait;
 use fleetscan_proto::{Delivery, QueueError, Shards, Task, TaskConsumer};
 use jiff::Timestamp;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -23,6 +23,7 @@ pub(super) struct RabbitConsumer {
     publisher: Arc<Publisher>,
     topology: Arc<Topology>,
     prefetch: usize,
+    wire_version: u32,
     answer_timeout: Duration,
     choices: mpsc::Sender<Choice>,
     pump: AbortHandle,
@@ -39,11 +40,20 @@ impl RabbitConsumer {
         deliveries: Arc<Deliveries>,
     ) -> Result<Self, Trouble> {
         let (choices, asked) = mpsc::channel(8);
-        let answer_timeout = options.answer_timeout;
+        let (answer_timeout, wire_version) = (options.answer_timeout, options.wire_version);
         let pump = Pump::new(worker, prefetch, options, Arc::clone(&topology), Arc::clone(&publisher), &deliveries);
         let session = pump.connect().await?;
         let pump = tokio::spawn(pump.run(session, asked)).abort_handle();
-        Ok(Self { deliveries, publisher, topology, prefetch: prefetch.into(), answer_timeout, choices, pump })
+        Ok(Self {
+            deliveries,
+            publisher,
+            topology,
+            prefetch: prefetch.into(),
+            wire_version,
+            answer_timeout,
+            choices,
+            pump,
+        })
     }
 
     /// How to make the pump look at what is wanted.
@@ -109,6 +119,14 @@ impl TaskConsumer for RabbitConsumer {
     fn held(&self) -> u64 {
         let state = self.deliveries.lock();
         (state.ready.iter().count() + state.held()) as u64
+    }
+
+    fn take_newer(&self) -> BTreeSet<u16> {
+        std::mem::take(&mut self.deliveries.lock().newer)
+    }
+
+    fn wire_version(&self) -> u32 {
+        self.wire_version
     }
 
     async fn choose(&self, shards: Shards) -> Result<(), QueueError> {

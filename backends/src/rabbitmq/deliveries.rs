@@ -36,6 +36,8 @@ pub(super) struct State {
     channel: Option<Acks>,
     pub wanted: Shards,
     pub trouble: Option<Trouble>,
+    /// Shards with tasks of a newer wire version, since somebody last asked.
+    pub newer: BTreeSet<u16>,
     pub closed: bool,
 }
 
@@ -71,6 +73,7 @@ impl Default for State {
             channel: None,
             wanted: Shards::Only(BTreeSet::new()),
             trouble: None,
+            newer: BTreeSet::new(),
             closed: false,
         }
     }

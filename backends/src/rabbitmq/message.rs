@@ -1,4 +1,4 @@
-use fleetscan_proto::{Lane, Task, WIRE_VERSION};
+use fleetscan_proto::{Lane, Task};
 use jiff::Timestamp;
 use lapin::{
     BasicProperties,
@@ -56,8 +56,11 @@ impl Outgoing {
     }
 }
 
-/// The JSON of a task.
-pub(super) fn encode(task: &Task) -> Vec<u8> {
+/// The JSON of a task, of a wire version that may be newer than its own.
+pub(super) fn encode(task: &Task, wire_version: u32) -> Vec<u8> {
+    if task.version < wire_version {
+        return encode(&Task { version: wire_version, ..task.clone() }, wire_version);
+    }
     // Strings and numbers only: nothing of a task can fail to be written.
     serde_json::to_vec(task).unwrap_or_default()
 }
@@ -72,17 +75,18 @@ pub(super) enum Body {
     Broken(String),
 }
 
-pub(super) fn decode(body: &[u8]) -> Body {
+/// `newest`: the newest wire version that is read.
+pub(super) fn decode(body: &[u8], newest: u32) -> Body {
     #[derive(Deserialize)]
     struct Version {
         version: u64,
     }
     match serde_json::from_slice::<Task>(body) {
         Ok(task) if task.version == 0 => Body::Broken("not a task: there is no wire version 0".into()),
-        Ok(task) if task.version <= WIRE_VERSION => Body::Task(Box::new(task)),
+        Ok(task) if task.version <= newest => Body::Task(Box::new(task)),
         Ok(task) => Body::Newer(task.version.into()),
         Err(error) => match serde_json::from_slice::<Version>(body) {
-            Ok(Version { version }) if version > u64::from(WIRE_VERSION) => Body::Newer(version),
+            Ok(Version { version }) if version > u64::from(newest) => Body::Newer(version),
             _ => Body::Broken(format!("not a task: {error}")),
         },
     }
@@ -133,18 +137,21 @@ pub(super) fn routing_key(lane: Lane, shard: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleetscan_proto::TaskKind;
+    use fleetscan_proto::{TaskKind, WIRE_VERSION};
 
     #[test]
     fn a_task_survives_and_what_is_none_says_why() {
         let kind = TaskKind::Probe { account: "111122223333".parse().expect("an id") };
         let task = Task::new("s-1".parse().expect("an id"), kind, 3);
-        assert!(matches!(decode(&encode(&task)), Body::Task(read) if *read == task));
+        assert!(matches!(decode(&encode(&task, WIRE_VERSION), WIRE_VERSION), Body::Task(read) if *read == task));
         let newer = Task { version: WIRE_VERSION + 1, ..task.clone() };
-        assert!(matches!(decode(&encode(&newer)), Body::Newer(_)));
-        assert!(matches!(decode(br#"{"version": 7, "what": "the future brings"}"#), Body::Newer(7)));
-        for broken in [&b"hello"[..], b"", b"{}", br#"{"version": 1}"#, &encode(&Task { version: 0, ..task })] {
-            assert!(matches!(decode(broken), Body::Broken(_)), "{:?}", String::from_utf8_lossy(broken));
+        assert!(matches!(decode(&encode(&newer, WIRE_VERSION), WIRE_VERSION), Body::Newer(_)));
+        let written = encode(&task, WIRE_VERSION + 1);
+        assert!(matches!(decode(&written, WIRE_VERSION), Body::Newer(_)));
+        assert!(matches!(decode(&written, WIRE_VERSION + 1), Body::Task(read) if *read == newer));
+        assert!(matches!(decode(br#"{"version": 7, "what": "the future brings"}"#, WIRE_VERSION), Body::Newer(7)));
+        for broken in [&b"hello"[..], b"", b"{}", br#"{"version": 1}"#, &encode(&Task { version: 0, ..task }, 0)] {
+            assert!(matches!(decode(broken, WIRE_VERSION), Body::Broken(_)), "{:?}", String::from_utf8_lossy(broken));
         }
     }
 }

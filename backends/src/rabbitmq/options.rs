@@ -33,6 +33,8 @@ pub struct RabbitOptions {
     /// What a consumer has fetched and not handed out for so long goes back into the queue, so that the broker's own
     /// timeout for acknowledgements (30 minutes by default) never fires on it.
     pub hold: Duration,
+    /// The wire version that tasks are written in, and the newest that is read.
+    pub wire_version: u32,
 }
 
 impl RabbitOptions {
@@ -50,6 +52,7 @@ impl RabbitOptions {
             answer_timeout: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(15),
             hold: Duration::from_secs(300),
+            wire_version: fleetscan_proto::WIRE_VERSION,
         }
     }
 

@@ -206,10 +206,12 @@ impl Pump {
     fn fetched(&self, session: &mut Session, (_, shard): Source, delivery: lapin::message::Delivery) {
         let number = delivery.delivery_tag;
         let redeliveries = message::redeliveries(&delivery);
-        let task = match message::decode(&delivery.data) {
+        let task = match message::decode(&delivery.data, self.options.wire_version) {
             Body::Task(task) => *task,
             Body::Newer(version) => {
-                tracing::warn!(version, "a task of a newer fleetscan goes back for a newer worker");
+                if self.deliveries.lock().newer.insert(shard) {
+                    tracing::warn!(version, shard, "tasks of a newer fleetscan go back for a newer worker");
+                }
                 let key = delivery.routing_key;
                 let later = self.topology.delayed(key, delivery.data, NEWER_DELAY, Timestamp::now());
                 return self.move_on(session, number, later);

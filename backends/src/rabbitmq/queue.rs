@@ -130,13 +130,13 @@ impl RabbitQueue {
     /// The oldest dead letters, at most so many. They stay.
     pub async fn dead_letters(&self, max: u16) -> Result<Vec<DeadLetter>, QueueError> {
         let queue = self.inner.topology.dead_queue();
-        let limit = self.inner.options.answer_timeout;
+        let (limit, newest) = (self.inner.options.answer_timeout, self.inner.options.wire_version);
         let got = self.inner.ask(async |channel: &Channel| {
             let mut letters = Vec::new();
             for _ in 0..max {
                 let get = channel.basic_get(queue.clone(), BasicGetOptions::default());
                 let Some(letter) = answered(limit, get).await? else { break };
-                letters.push(dead_letter(letter.delivery));
+                letters.push(dead_letter(letter.delivery, newest));
             }
             // With the channel all of them go back, in their old order.
             Ok(letters)
@@ -145,10 +145,10 @@ impl RabbitQueue {
     }
 }
 
-fn dead_letter(delivery: lapin::message::Delivery) -> DeadLetter {
+fn dead_letter(delivery: lapin::message::Delivery, newest: u32) -> DeadLetter {
     let reason = message::reason(&delivery)
         .unwrap_or_else(|| format!("handed out more than {DELIVERY_LIMIT} times without a word of what became of it"));
-    let task = match message::decode(&delivery.data) {
+    let task = match message::decode(&delivery.data, newest) {
         Body::Task(task) => Some(*task),
         Body::Newer(_) | Body::Broken(_) => None,
     };

@@ -51,6 +51,7 @@ pub(super) struct Topology {
     dead: ShortString,
     keys: Vec<[ShortString; 2]>,
     max_length: u32,
+    wire_version: u32,
 }
 
 /// What is declared, in the order in which one needs the other.
@@ -96,6 +97,7 @@ impl Topology {
             dead: format!("{base}.dead").into(),
             keys: (0..options.shards).map(|n| [key(Lane::Normal, n), key(Lane::Urgent, n)]).collect(),
             max_length: options.max_length,
+            wire_version: options.wire_version,
             base,
         }
     }
@@ -151,7 +153,7 @@ impl Topology {
 
     /// The message that puts a task into its shard.
     pub fn work(&self, task: &Task) -> Outgoing {
-        Outgoing::new(self.exchange.clone(), self.key(task), encode(task))
+        Outgoing::new(self.exchange.clone(), self.key(task), encode(task, self.wire_version))
     }
 
     /// The messages that put tasks into their shards, each made when it is asked for.
@@ -165,7 +167,7 @@ impl Topology {
     }
 
     pub fn dead_task(&self, task: &Task, reason: &str) -> Outgoing {
-        self.dead_letter(self.key(task), encode(task), reason)
+        self.dead_letter(self.key(task), encode(task, self.wire_version), reason)
     }
 
     /// The message that puts a task into its shard after `delay`.
@@ -173,7 +175,7 @@ impl Topology {
         if delay.is_zero() {
             return self.work(task);
         }
-        self.delayed(self.key(task), encode(task), delay, now)
+        self.delayed(self.key(task), encode(task, self.wire_version), delay, now)
     }
 
     /// The message that waits for `delay`, or for the first part of it.

@@ -48,26 +48,13 @@ impl RedisStore {
     ) -> Result<Begin, StoreError> {
         let keys = self.keys.scan(scan);
         let begun = encode(&Begun { worker: worker.to_owned(), at })?;
-        let keys = [keys.row(), keys.cells(&cell.account)];
-        let answer: Vec<redis::Value> = self
-            .link
-            .run::<Option<Vec<redis::Value>>>(&script::BEGIN, &keys, &[bytes(field(cell)), bytes(generation), begun])
-            .await?
-            .unwrap_or_default();
-        let read = |at: usize| answer.get(at).cloned().unwrap_or(redis::Value::Nil);
-        let text: Option<String> = convert(read(0))?;
-        match text.as_deref() {
-            Some("go") => {
-                let progress: Vec<u8> = convert(read(3))?;
-                let progress = if progress.is_empty() { CellProgress::default() } else { decode(&progress)? };
-                Ok(Begin::Go {
-                    progress: Box::new(progress),
-                    attempts: convert(read(1))?,
-                    unfinished: convert(read(2))?,
-                })
-            }
-            Some("done") => Ok(Begin::Done),
-            _ => Ok(Begin::Stale),
+        let keys = [keys.row(), keys.cells(&cell.account), keys.denials()];
+        let arguments = [bytes(field(cell)), bytes(generation), begun, bytes(&cell.account)];
+        let answer: Option<Vec<u8>> = self.link.run(&script::BEGIN, &keys, &arguments).await?;
+        match answer.as_deref().unwrap_or_default() {
+            b"done" => Ok(Begin::Done),
+            b"denied" => Ok(Begin::Denied),
+            answer => answer.strip_prefix(b"go ").map_or(Ok(Begin::Stale), go_on),
         }
     }
 
@@ -152,6 +139,7 @@ impl RedisStore {
                     attempts: pending.attempts,
                     worker: "coordinator".into(),
                     parts: progress.parts,
+                    catalogue: progress.catalogue,
                 };
                 if self.cell_complete(scan, pending.generation, &line).await? == Completion::First {
                     closed += 1;
@@ -275,6 +263,14 @@ impl RedisStore {
     }
 }
 
-fn convert<T: redis::FromRedisValue>(value: redis::Value) -> Result<T, StoreError> {
-    T::from_redis_value(value).map_err(|error| StoreError::Refused(error.to_string()))
+/// `attempts unfinished progress`, as `begin.lua` answers them; an empty progress is that of a cell that never had any.
+fn go_on(answer: &[u8]) -> Result<Begin, StoreError> {
+    let mut parts = answer.splitn(3, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+    let numbers = (number(), number());
+    let ((Some(attempts), Some(unfinished)), Some(progress)) = (numbers, parts.next()) else {
+        return Err(StoreError::Refused("the store's word on a cell cannot be read".into()));
+    };
+    let progress = if progress.is_empty() { CellProgress::default() } else { decode(progress)? };
+    Ok(Begin::Go { progress: Box::new(progress), attempts, unfinished })
 }

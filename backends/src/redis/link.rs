@@ -76,17 +76,13 @@ impl Link {
         keys: &[String],
         arguments: &[Vec<u8>],
     ) -> Result<T, StoreError> {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(script.hash.as_str()).arg(keys.len()).arg(keys).arg(arguments);
-        match self.batches.ask(vec![call]).await {
+        match self.batches.ask(vec![call("EVALSHA", &script.hash, keys, arguments)]).await {
             Err(Failure::NoScript) => {}
             Err(Failure::Store(error)) => return Err(error),
             Ok(answer) => return last(answer),
         }
         // A server that was started anew does not know it yet.
-        let mut call = redis::cmd("EVAL");
-        call.arg(script.code).arg(keys.len()).arg(keys).arg(arguments);
-        last(self.ask(vec![call]).await?)
+        last(self.ask(vec![call("EVAL", script.code, keys, arguments)]).await?)
     }
 
     /// Sends commands together, and answers what the last one did.
@@ -113,7 +109,7 @@ impl Link {
 
 impl Shared {
     async fn one(&self, command: Cmd) -> Result<Value, StoreError> {
-        let mut values = self.send(&[command]).await?;
+        let mut values = self.send(vec![command]).await?;
         let value = values.pop().ok_or_else(|| refused("the server answered nothing"))?;
         value.extract_error().map_err(|error| self.trouble(&error))
     }
@@ -127,7 +123,7 @@ impl Shared {
             return Err(lost());
         }
         commands.push(Cmd::get(&self.epoch_key));
-        let mut answers = self.send(&commands).await?;
+        let mut answers = self.send(commands).await?;
         let last = answers.pop().ok_or_else(|| refused("the server answered nothing"))?;
         let last = last.extract_error().map_err(|error| self.trouble(&error))?;
         let epoch: Option<String> =
@@ -139,13 +135,14 @@ impl Shared {
         Ok(answers)
     }
 
-    async fn send(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
+    async fn send(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
         let mut connection = self.connection().await?;
-        let mut pipeline = redis::pipe();
+        let count = commands.len();
+        let mut pipeline = redis::Pipeline::with_capacity(count);
         for command in commands {
-            pipeline.add_command(command.clone());
+            pipeline.add_command(command);
         }
-        let answer = connection.send_packed_commands(&pipeline, 0, commands.len());
+        let answer = connection.send_packed_commands(&pipeline, 0, count);
         match timeout(self.options.answer_timeout, answer).await {
             Ok(Ok(values)) => Ok(values),
             Ok(Err(error)) => {
@@ -207,6 +204,15 @@ impl Shared {
             _ => StoreError::Refused(format!("{place}: {error}")),
         }
     }
+}
+
+/// A script's call, by its name or its code.
+fn call(how: &str, script: &str, keys: &[String], arguments: &[Vec<u8>]) -> Cmd {
+    let texts = keys.iter().map(String::len).chain(arguments.iter().map(Vec::len));
+    let mut call =
+        Cmd::with_capacity(3 + keys.len() + arguments.len(), how.len() + script.len() + texts.sum::<usize>());
+    call.arg(how).arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    call
 }
 
 fn last<T: FromRedisValue>(mut answers: Vec<Value>) -> Result<T, StoreError> {

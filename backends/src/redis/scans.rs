@@ -40,14 +40,41 @@ impl RedisStore {
         get
     }
 
-    pub(super) async fn scan_rows(&self) -> Result<Vec<ScanRow>, StoreError> {
+    async fn scan_ids(&self) -> Result<Vec<ScanId>, StoreError> {
         let ids: Vec<String> = self.link.command(Cmd::zrange(self.keys.fleet("scans"), 0, -1)).await?;
-        let ids: Vec<ScanId> = ids.iter().map(|id| word(id)).collect::<Result<_, _>>()?;
+        ids.iter().map(|id| word(id)).collect()
+    }
+
+    pub(super) async fn scan_rows(&self) -> Result<Vec<ScanRow>, StoreError> {
+        let ids = self.scan_ids().await?;
+        self.rows_of(&ids).await
+    }
+
+    /// Of the others only the state is read.
+    pub(super) async fn scan_rows_under_way(&self) -> Result<Vec<ScanRow>, StoreError> {
+        let mut under_way = Vec::new();
+        for chunk in self.scan_ids().await?.chunks(CHUNK) {
+            let states = chunk.iter().map(|id| Cmd::hget(self.keys.scan(id).row(), "state")).collect();
+            let states: Vec<Option<String>> = self.link.commands(states).await?;
+            let goes_on = |state: &Option<String>| matches!(state.as_deref(), Some("running" | "cancelling"));
+            under_way.extend(chunk.iter().zip(states).filter(|(_, state)| goes_on(state)).map(|(id, _)| id.clone()));
+        }
+        let mut rows = self.rows_of(&under_way).await?;
+        // Some may have ended in between.
+        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
+        Ok(rows)
+    }
+
+    /// The rows of scans, newest first. One that cannot be read does not hide the others.
+    async fn rows_of(&self, ids: &[ScanId]) -> Result<Vec<ScanRow>, StoreError> {
         let mut rows = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(CHUNK) {
             let gets = chunk.iter().map(|id| self.row_command(id)).collect();
-            for row in self.link.commands::<Vec<Option<String>>>(gets).await? {
-                rows.extend(row_of(&row)?);
+            for (id, row) in chunk.iter().zip(self.link.commands::<Vec<Option<String>>>(gets).await?) {
+                match row_of(&row) {
+                    Ok(row) => rows.extend(row),
+                    Err(error) => tracing::warn!(scan = %id, %error, "scan.unreadable: left to a newer version"),
+                }
             }
         }
         rows.sort_by(|a, b| (b.spec.started_at, &b.spec.id).cmp(&(a.spec.started_at, &a.spec.id)));

@@ -80,8 +80,12 @@ impl Store for RedisStore {
         self.scan_rows().await
     }
 
+    async fn scans_under_way(&self) -> Result<Vec<ScanRow>, StoreError> {
+        self.scan_rows_under_way().await
+    }
+
     async fn unfinished_scan(&self, plan: &str, since: Timestamp) -> Result<Option<ScanRow>, StoreError> {
-        let rows = self.scan_rows().await?;
+        let rows = self.scan_rows_under_way().await?;
         let fits =
             |row: &ScanRow| row.state == ScanState::Running && row.spec.plan == plan && row.spec.started_at >= since;
         Ok(rows.into_iter().find(fits))
@@ -337,7 +341,6 @@ impl Store for RedisStore {
     async fn open_denials(&self, scan: &ScanId, account: Option<&AccountId>) -> Result<Vec<AssumeDenial>, StoreError> {
         let key = self.keys.scan(scan).denials();
         let texts: Vec<Vec<u8>> = match account {
-            // Asked for each cell that a worker begins.
             Some(account) => {
                 let one: Option<Vec<u8>> = self.link.command(Cmd::hget(key, account.as_str())).await?;
                 one.into_iter().collect()

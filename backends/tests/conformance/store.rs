@@ -39,6 +39,7 @@ macro_rules! store_conformance {
         );
         $crate::conformance::store::store_conformance!(@cases cells, $factory, $runtime,
             beginning_counts_attempts_and_starts_from_nothing
+            a_cell_of_a_denied_account_does_not_begin
             an_unknown_cell_is_stale
             a_checkpoint_keeps_progress_under_a_new_generation
             a_pending_cell_tells_who_began_it_last
@@ -111,6 +112,7 @@ pub fn spec(n: usize) -> ScanSpec {
         regions: vec!["eu-west-1".into()],
         services: vec!["lambda".into(), "iam".into()],
         catalogue: "catalogue".into(),
+        operations: vec!["lambda:ListFunctions".into()],
         profile: "everything".into(),
         out: "file:///results".into(),
         accounts: 3,
@@ -142,6 +144,7 @@ fn line(cell: &Cell, outcome: Outcome) -> LedgerLine {
         attempts: 1,
         worker: "worker-1".into(),
         parts: vec![part("part-1-0000.jsonl.zst", 40)],
+        catalogue: None,
     }
 }
 

@@ -45,6 +45,10 @@ pub struct BrokerTerms {
     /// Queues that accounts are spread over: the same in the whole fleet, and at least the number of workers
     #[arg(long, env = "FLEETSCAN_SHARDS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: u16,
+    /// For tests: the newest wire version of tasks, in place of the real one
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "N", hide = true)]
+    pub wire_version: Option<u32>,
 }
 
 /// What opens grants.
@@ -100,6 +104,10 @@ pub struct CoordinatorArgs {
     /// How long a denied account may wait until it is known whether it was revoked
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub denial_wait_seconds: u64,
+    /// For tests: the catalogue of these files, as another version might have it
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub catalogue: Option<PathBuf>,
     /// A task without progress for so long is looked into
     #[arg(long, default_value_t = 60, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub stuck_after_seconds: u64,
@@ -135,6 +143,10 @@ pub struct WorkerArgs {
     /// Serve metrics and health here: /metrics, /healthz, /readyz; a port alone is one of this machine
     #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS", value_parser = super::address)]
     pub listen: Option<std::net::SocketAddr>,
+    /// For tests: the catalogue of these files, as another version might have it
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub catalogue: Option<PathBuf>,
     /// For tests: the process dies of this cell
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "CELL", hide = true)]

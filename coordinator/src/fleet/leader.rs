@@ -9,7 +9,7 @@ use crate::{
     Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
     events::{self, Relay},
 };
-use fleetscan_proto::{Lane, Lease, Profile, QueueError, ScanId, ScanRow, ScanState, StoreError};
+use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError, catalogue::Catalogue};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -158,9 +158,8 @@ impl<'a> Leader<'a> {
         self.watch_broker().await?;
         let forced = breaker::forced(self.parts.fleet.as_ref()).await?.map(|forced| forced.force);
         self.forced.send_if_modified(|before| std::mem::replace(before, forced) != forced);
-        let mut rows = self.parts.store.scans().await?;
+        let mut rows = self.parts.store.scans_under_way().await?;
         self.reap().await?;
-        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
         // Urgent ones first, then the oldest.
         rows.sort_by_key(|row| (row.spec.lane == Lane::Normal, row.spec.started_at));
         for row in &rows {
@@ -222,11 +221,10 @@ impl<'a> Leader<'a> {
                 return;
             }
         };
-        let profile = Profile::of_scan(&row.spec.profile, row.spec.profile_file.as_deref());
-        let catalogue = match profile.and_then(|profile| profile.of(&self.parts.catalogue)) {
+        let catalogue = match self.catalogue_of(row) {
             Ok(part) => Arc::new(part),
             Err(error) => {
-                tracing::error!(scan = %id, %error, "scan.no_profile: it is not known what it reads");
+                tracing::error!(scan = %id, error, "scan.not_known: a coordinator of its own version is to lead");
                 self.resting.insert(id.clone(), Instant::now() + RETRY);
                 return;
             }
@@ -263,6 +261,21 @@ impl<'a> Leader<'a> {
         tracing::info!(scan = %id, accounts = row.spec.accounts, "scan.runs");
         let task = tokio::spawn(async move { runner.run(&opened, stop).await });
         self.running.insert(id.clone(), Running { task, progress, shown: None, cancelled: false });
+    }
+
+    /// The part of our catalogue that a scan reads. A scan with services that we do not know is left to a coordinator
+    /// which does, as long as it may wait: here its accounts would be planned without them.
+    fn catalogue_of(&self, row: &ScanRow) -> Result<Catalogue, String> {
+        let (spec, known) = (&row.spec, &self.parts.catalogue);
+        let deadline = spec.deadline_seconds.map_or(self.options.scan.deadline, Duration::from_secs);
+        let age = Duration::try_from(self.parts.clock.now().duration_since(spec.started_at)).unwrap_or_default();
+        let unknown = spec.services.iter().find(|id| known.service(id).is_none());
+        match unknown {
+            Some(service) if age < deadline && row.state == ScanState::Running => {
+                Err(format!("it reads {service}, which the catalogue here lacks"))
+            }
+            _ => spec.part(known).map_err(|error| error.to_string()),
+        }
     }
 
     /// Scans that came to an end, or could not go on.

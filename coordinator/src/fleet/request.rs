@@ -95,6 +95,7 @@ pub async fn start(
         regions: request.regions,
         services,
         catalogue: part.digest().to_owned(),
+        operations: part.operation_names(),
         profile: request.profile,
         profile_file: request.profile_file,
         out: request.out,
@@ -185,7 +186,7 @@ fn scope(catalogue: &Catalogue, services: &[String], request: &StartRequest) -> 
 
 /// A running scan of this scope that is still to read something of each of these accounts.
 async fn under_way(store: &dyn Store, scope: &str, ids: &[AccountId]) -> Result<Option<ScanRow>, ScanError> {
-    for row in store.scans().await? {
+    for row in store.scans_under_way().await? {
         if row.state != ScanState::Running || row.spec.plan != scope || row.spec.accounts < ids.len() as u64 {
             continue;
         }

@@ -163,6 +163,8 @@ mod tests {
             worker: name.to_owned(),
             version: String::new(),
             catalogue: String::new(),
+            wire: 1,
+            leaves: Default::default(),
             started_at: Timestamp::UNIX_EPOCH,
             concurrency: 1,
             held: 0,

@@ -93,6 +93,7 @@ mod tests {
             regions: Vec::new(),
             services: Vec::new(),
             catalogue: String::new(),
+            operations: Vec::new(),
             profile: String::new(),
             profile_file: None,
             out: String::new(),

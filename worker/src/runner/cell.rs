@@ -63,9 +63,14 @@ impl Worker {
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
         let now = self.parts.clock.now();
-        if !persist!(self, store.open_denials(scan, Some(&cell.account)))?.is_empty() {
-            return Ok(Done::Defer(generation, DENIAL_WAIT));
-        }
+        let reads = guard.reads.as_deref();
+        let catalogue = reads.map_or(&self.parts.catalogue, Reads::catalogue);
+        let service =
+            catalogue.service(&cell.service).filter(|_| reads.is_none_or(|reads| !reads.lacks(&cell.service)));
+        let Some(service) = service else {
+            // Before it is begun: it costs the cell no attempt.
+            return self.leave_cell(scan, cell, generation).await;
+        };
         let _ward = if suspect { self.ward(scan, cell).await? } else { Ward::Free };
         if guard.must_hand_in() {
             return Ok(Done::Release);
@@ -73,6 +78,7 @@ impl Worker {
         let begun = persist!(self, store.begin(scan, cell, generation, &self.config.name, now))?;
         let (mut progress, attempts, unfinished) = match begun {
             Begin::Done | Begin::Stale => return Ok(Done::Ack),
+            Begin::Denied => return Ok(Done::Defer(generation, DENIAL_WAIT)),
             Begin::Go { progress, attempts, unfinished } => (*progress, attempts, unfinished),
         };
         progress.started_at.get_or_insert(now);
@@ -81,11 +87,6 @@ impl Worker {
             self.poisoned(scan, cell, generation).await;
             return Ok(Done::Dead);
         }
-        let catalogue = guard.reads.as_ref().map_or(&self.parts.catalogue, |reads| reads.catalogue());
-        let Some(service) = catalogue.service(&cell.service) else {
-            // A newer coordinator's catalogue: another worker may know the service.
-            return Ok(Done::Defer(generation, FAULT_WAIT));
-        };
         if self.config.dies_of.as_ref().is_some_and(|fatal| *fatal == cell.to_string()) {
             std::process::abort();
         }
@@ -107,11 +108,14 @@ impl Worker {
             service,
             visit: &visit,
             sink: Arc::clone(&sink),
-            reads: guard.reads.as_deref(),
+            reads,
             attempts,
             before: progress.clone(),
             began: Instant::now(),
         };
+        if progress.catalogue.is_none() {
+            progress.catalogue = reads.and_then(Reads::foreign).map(str::to_owned);
+        }
         let part = format!("part-{:016x}-0000.jsonl.zst", rand::random::<u64>());
         let extraction = Extraction::new(ExtractionParts {
             caller: &self.caller,
@@ -203,6 +207,7 @@ impl Worker {
             attempts,
             worker: self.config.name.clone(),
             parts: progress.parts,
+            catalogue: progress.catalogue,
         };
         let (ended_as, worked) = (line.outcome, line.totals.seconds);
         let mut doubted = false;
@@ -334,6 +339,7 @@ impl Worker {
             attempts: 0,
             worker: self.config.name.clone(),
             parts: Vec::new(),
+            catalogue: None,
         };
         if let Err(error) = persist!(self, self.parts.store.complete(scan, generation, &line)) {
             tracing::error!(error = %error, "cell.poison.unrecorded");

@@ -1,10 +1,12 @@
 use crate::guard::{Guard, Hold};
 use fleetscan_proto::{AccountId, ScanId, Task, TaskKind, shard_of};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What a worker has in work, and what it may work on.
@@ -21,6 +23,8 @@ struct State {
     scans: HashMap<ScanId, Users>,
     accounts: HashMap<AccountId, Users>,
     in_shard: HashMap<u16, usize>,
+    /// Shards with tasks that are left to another version's workers, and when one was last met.
+    left: BTreeMap<u16, Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +112,24 @@ impl Desk {
             shard,
             guard,
         })
+    }
+
+    /// A task of the account is left to another version's worker.
+    pub(crate) fn leave(&self, account: &AccountId) {
+        self.leave_in([shard_of(account, self.shards)]);
+    }
+
+    /// Tasks in these shards are.
+    pub(crate) fn leave_in(&self, shards: impl IntoIterator<Item = u16>) {
+        let now = Instant::now();
+        self.lock().left.extend(shards.into_iter().map(|shard| (shard, now)));
+    }
+
+    /// The shards in which tasks were left within `age`; older ones are forgotten.
+    pub(crate) fn left_within(&self, age: Duration) -> BTreeSet<u16> {
+        let mut state = self.lock();
+        state.left.retain(|_, at| at.elapsed() < age);
+        state.left.keys().copied().collect()
     }
 
     /// Tasks in work in a shard.

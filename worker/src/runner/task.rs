@@ -1,8 +1,8 @@
 //! A delivery, from the desk to the word of what became of it.
 
-use super::{TaskError, Worker, desk::Take};
+use super::{TaskError, Worker, desk::Take, persist};
 use crate::{guard::Guard, reads::NoReads};
-use fleetscan_proto::{Delivery, QueueError, Task, TaskConsumer, TaskKind};
+use fleetscan_proto::{AccountId, Cell, Delivery, QueueError, ScanId, StoreError, Task, TaskConsumer, TaskKind};
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
 use tokio::time::Instant;
@@ -10,6 +10,8 @@ use tracing::Instrument as _;
 
 /// How long a copy waits whose cell is in work here.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// How long a task waits that another version's worker is to do.
+const LEFT_WAIT: Duration = Duration::from_secs(15);
 /// How long a task waits that could not be recorded.
 const UNRECORDED_WAIT: Duration = Duration::from_secs(15);
 /// How long a delivery is held whose shard is not ours at present, before it is given back: no faster, lest it comes
@@ -26,6 +28,8 @@ pub(super) enum Done {
     Defer(u64, Duration),
     /// Put off, and an attempt charged.
     Retry(Duration),
+    /// Left to a worker of another version, under this generation: nothing was begun here.
+    Leave(u64),
     /// Given back.
     Release,
     /// Poison: recorded as failed, and put aside for a person to look at.
@@ -55,7 +59,7 @@ impl Worker {
             }
         };
         let work = async {
-            let guard = match self.with_reads(&task, seat.guard.clone()).await {
+            let guard = match self.with_reads(&task, seat.guard.clone()).await? {
                 Ok(guard) => guard,
                 Err(done) => return Ok(done),
             };
@@ -83,6 +87,10 @@ impl Worker {
                 task.generation = generation;
                 Word::Defer(Box::new(task), delay)
             }
+            Ok(Ok(Done::Leave(generation))) => {
+                task.generation = generation;
+                Word::Defer(Box::new(task), LEFT_WAIT)
+            }
             Ok(Ok(Done::Retry(delay))) => {
                 task.attempt += 1;
                 Word::Defer(Box::new(task), delay)
@@ -98,16 +106,34 @@ impl Worker {
     }
 
     /// What the task must heed, with what it may call.
-    async fn with_reads(&self, task: &Task, guard: Guard) -> Result<Guard, Done> {
-        let Some(reads) = &self.reads else { return Ok(guard) };
-        match reads.of(&task.scan, task.account()).await {
-            Ok(reads) => Ok(Guard { reads: Some(reads), ..guard }),
-            Err(NoReads::NoScan) => Err(Done::Ack),
-            Err(error) => {
-                tracing::error!(%error, "task.reads_unknown");
-                Err(Done::Defer(task.generation, UNRECORDED_WAIT))
-            }
-        }
+    async fn with_reads(&self, task: &Task, guard: Guard) -> Result<Result<Guard, Done>, TaskError> {
+        let Some(reads) = &self.reads else { return Ok(Ok(guard)) };
+        let error = match reads.of(&task.scan, task.account()).await {
+            Ok(reads) => return Ok(Ok(Guard { reads: Some(reads), ..guard })),
+            Err(NoReads::NoScan) => return Ok(Err(Done::Ack)),
+            Err(NoReads::Store(StoreError::Away(why))) => return Err(StoreError::Away(why).into()),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "task.reads_unknown: left to a worker of another version");
+        Ok(Err(match &task.kind {
+            TaskKind::Probe { account } => self.leave_probe(&task.scan, account, task.generation).await?,
+            TaskKind::Cell(cell) => self.leave_cell(&task.scan, cell, task.generation).await?,
+        }))
+    }
+
+    /// Leaves a cell that asks for more than is known here to whoever knows it. Its new generation ends older copies,
+    /// and tells the coordinator that it is not lost.
+    pub(super) async fn leave_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Done, TaskError> {
+        tracing::debug!("task.left: it reads what this worker's catalogue lacks");
+        self.desk.leave(&cell.account);
+        let renewed = persist!(self, self.parts.store.renew_cell(scan, cell, generation))?;
+        Ok(renewed.map_or(Done::Ack, Done::Leave))
+    }
+
+    async fn leave_probe(&self, scan: &ScanId, account: &AccountId, generation: u64) -> Result<Done, TaskError> {
+        self.desk.leave(account);
+        let renewed = persist!(self, self.parts.store.renew_probe(scan, account, generation))?;
+        Ok(renewed.map_or(Done::Ack, Done::Leave))
     }
 
     /// What every line about the task carries.

@@ -91,7 +91,6 @@ pub(super) fn open_denials(
 ) -> rusqlite::Result<Vec<AssumeDenial>> {
     let read = |row: &Row<'_>| json(row, 0);
     match account {
-        // Asked for each cell that a worker begins: the key leads to it.
         Some(account) => rows(
             c,
             "SELECT denial FROM denials WHERE scan = ?1 AND account = ?2",
@@ -100,6 +99,15 @@ pub(super) fn open_denials(
         ),
         None => rows(c, "SELECT denial FROM denials WHERE scan = ?1 ORDER BY at, account", [scan.as_str()], read),
     }
+}
+
+/// Asked for each cell that a worker begins: the key leads to it.
+pub(super) fn is_denied(c: &Connection, scan: &ScanId, account: &AccountId) -> rusqlite::Result<bool> {
+    let found =
+        one(c, "SELECT 1 FROM denials WHERE scan = ?1 AND account = ?2", [scan.as_str(), account.as_str()], |row| {
+            row.get::<_, i64>(0)
+        })?;
+    Ok(found.is_some())
 }
 
 pub(super) fn close_denial(c: &Connection, scan: &ScanId, account: &AccountId) -> rusqlite::Result<()> {

@@ -1,4 +1,5 @@
 use super::{
+    accounts::is_denied,
     scans::{is_running, number_state},
     sql::{change, decode, encode, json, limit_of, one, rows, word},
 };
@@ -91,6 +92,9 @@ pub(super) fn begin(
     if row.generation != generation {
         return Ok(Begin::Stale);
     }
+    if is_denied(c, scan, &cell.account)? {
+        return Ok(Begin::Denied);
+    }
     change(
         c,
         "UPDATE cells SET attempts = attempts + 1, tries = tries + 1, begun = ?5
@@ -165,6 +169,7 @@ pub(super) fn close_cells(
                 attempts: *attempts,
                 worker: "coordinator".into(),
                 parts: progress.parts,
+                catalogue: progress.catalogue,
             };
             write_outcome(c, scan, &line)?;
             closed += 1;

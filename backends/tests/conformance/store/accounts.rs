@@ -77,7 +77,8 @@ pub async fn an_act_stands_in_the_history_and_changes_no_state<F: StoreFactory>(
     assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(status(1, active, 2)));
 }
 
-fn denial(scan: usize, n: usize, seconds: i64) -> AssumeDenial {
+/// AssumeRole was denied in the scan and account of these numbers.
+pub(super) fn denial(scan: usize, n: usize, seconds: i64) -> AssumeDenial {
     AssumeDenial {
         scan: scan_id(scan),
         account: account(n),

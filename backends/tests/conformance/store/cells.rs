@@ -1,4 +1,6 @@
-use super::{StoreFactory, account, all_pending, at, line, part, planned_scan, scan_id, whole_ledger};
+use super::{
+    StoreFactory, account, accounts::denial, all_pending, at, line, part, planned_scan, scan_id, whole_ledger,
+};
 use crate::conformance::cell;
 use fleetscan_proto::{
     Begin, Begun, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, PendingCell, ScanId, Store,
@@ -22,6 +24,7 @@ pub(super) fn progress() -> CellProgress {
         errors: BTreeMap::from([("ListQueueTags".to_owned(), "malformed".to_owned())]),
         answered: vec!["ListQueues".into()],
         started_at: Some(at(90)),
+        catalogue: Some("another".into()),
     }
 }
 
@@ -49,6 +52,22 @@ pub async fn beginning_counts_attempts_and_starts_from_nothing<F: StoreFactory>(
     assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3, 2), "stale ones were not counted");
 }
 
+pub async fn a_cell_of_a_denied_account_does_not_begin<F: StoreFactory>(factory: &F) {
+    let (store, denied, free) = (factory.open().await, cell(1, "eu-west-1", "sqs"), cell(2, "eu-west-1", "sqs"));
+    let scan = planned_scan(&store, 1, &[denied.clone(), free.clone()]).await;
+    store.open_denial(&denial(1, 1, 90)).await.expect("opened");
+    store.open_denial(&denial(2, 2, 90)).await.expect("opened");
+    assert_eq!(begin(&store, &scan, &denied, 1).await, Begin::Denied);
+    assert_eq!(told(&store, &scan, &denied).await, (1, 0, None), "nothing was begun");
+    assert_eq!(begin(&store, &scan, &denied, 2).await, Begin::Stale, "a stale copy is stale all the same");
+    assert_eq!(begin(&store, &scan, &free, 1).await, go(CellProgress::default(), 1, 0), "another scan's denial");
+    store.close_denial(&scan, &denied.account).await.expect("closed");
+    assert_eq!(begin(&store, &scan, &denied, 1).await, go(CellProgress::default(), 1, 0));
+    store.open_denial(&denial(1, 1, 95)).await.expect("opened");
+    store.complete(&scan, 1, &line(&denied, Outcome::Complete)).await.expect("what was begun is handed in");
+    assert_eq!(begin(&store, &scan, &denied, 1).await, Begin::Done);
+}
+
 pub async fn an_unknown_cell_is_stale<F: StoreFactory>(factory: &F) {
     let (store, scan, known) = one_cell(factory).await;
     let unknown = [(scan.clone(), cell(1, "eu-west-1", "lambda")), (scan_id(9), known)];
@@ -73,9 +92,9 @@ pub async fn a_checkpoint_keeps_progress_under_a_new_generation<F: StoreFactory>
     assert_eq!(begin(&store, &scan, &cell, 3).await, go(emptied, 3, 0), "progress is replaced, not merged");
 }
 
-/// What a pending cell of the scan tells of its executions.
-async fn told(store: &impl Store, scan: &ScanId) -> (u64, u32, Option<Begun>) {
-    let mut pending = store.pending_cells(scan, None, None, 2).await.expect("readable");
+/// What a pending cell of the scan, the only one of its account, tells of its executions.
+async fn told(store: &impl Store, scan: &ScanId, cell: &Cell) -> (u64, u32, Option<Begun>) {
+    let mut pending = store.pending_cells(scan, Some(&cell.account), None, 2).await.expect("readable");
     let PendingCell { generation, attempts, begun, .. } = pending.pop().expect("one is pending");
     assert!(pending.is_empty());
     (generation, attempts, begun)
@@ -83,19 +102,19 @@ async fn told(store: &impl Store, scan: &ScanId) -> (u64, u32, Option<Begun>) {
 
 pub async fn a_pending_cell_tells_who_began_it_last<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
-    assert_eq!(told(&store, &scan).await, (1, 0, None));
+    assert_eq!(told(&store, &scan, &cell).await, (1, 0, None));
     for (attempts, worker) in [(1, "worker-1"), (2, "worker-2")] {
         let begun = Begun { worker: worker.into(), at: at(100 + i64::from(attempts)) };
         store.begin(&scan, &cell, 1, worker, begun.at).await.expect("begun");
-        assert_eq!(told(&store, &scan).await, (1, attempts, Some(begun)));
+        assert_eq!(told(&store, &scan, &cell).await, (1, attempts, Some(begun)));
     }
     store.begin(&scan, &cell, 9, "worker-9", at(150)).await.expect("answers");
-    assert_eq!(told(&store, &scan).await.1, 2, "a stale copy begins nothing");
+    assert_eq!(told(&store, &scan, &cell).await.1, 2, "a stale copy begins nothing");
     assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
-    assert_eq!(told(&store, &scan).await, (2, 2, None), "nobody began it under the new generation");
+    assert_eq!(told(&store, &scan, &cell).await, (2, 2, None), "nobody began it under the new generation");
     store.begin(&scan, &cell, 2, "worker-3", at(160)).await.expect("begun");
     assert_eq!(store.checkpoint(&scan, &cell, 2, &progress()).await.expect("answers"), Some(3));
-    assert_eq!(told(&store, &scan).await, (3, 3, None));
+    assert_eq!(told(&store, &scan, &cell).await, (3, 3, None));
 }
 
 pub async fn executions_that_never_ended_are_counted_until_a_checkpoint<F: StoreFactory>(factory: &F) {
@@ -217,9 +236,9 @@ pub async fn closing_keeps_what_the_progress_has<F: StoreFactory>(factory: &F) {
     let kept = &ledger[0];
     assert_eq!((&kept.cell, kept.outcome, kept.attempts), (&begun, Outcome::ThrottledOut, 2));
     assert_eq!(kept.error.as_deref(), Some(reason));
-    let CellProgress { parts, totals, denied, started_at, .. } = progress();
+    let CellProgress { parts, totals, denied, started_at, catalogue, .. } = progress();
     assert_eq!((&kept.parts, &kept.totals, &kept.denied), (&parts, &totals, &denied));
-    assert_eq!(kept.started_at, started_at);
+    assert_eq!((kept.started_at, &kept.catalogue), (started_at, &catalogue));
     let empty = &ledger[1];
     assert_eq!((&empty.cell, empty.outcome, empty.attempts), (&untouched, Outcome::ThrottledOut, 0));
     assert_eq!((&empty.parts[..], &empty.totals, empty.started_at), (&[][..], &WorkTotals::default(), None));

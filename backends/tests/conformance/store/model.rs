@@ -208,6 +208,7 @@ async fn close(store: &impl Store, scan: &ScanId, model: &mut Model, dice: &mut 
                 attempts: known.attempts,
                 worker: workers.get(cell).cloned().expect("a closed cell has its line"),
                 parts: known.progress.parts.clone(),
+                catalogue: known.progress.catalogue.clone(),
             });
         }
     }

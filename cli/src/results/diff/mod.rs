@@ -112,7 +112,8 @@ impl Comparison<'_> {
 
     async fn cell<W: Write>(&self, a: &LedgerLine, b: &LedgerLine, report: &mut Report<W>) -> Result<(), Failure> {
         let whole = |line: &LedgerLine| line.outcome == Outcome::Complete;
-        let full = Full { before: self.comparable && whole(a), after: self.comparable && whole(b) };
+        let comparable = self.comparable && a.catalogue == b.catalogue;
+        let full = Full { before: comparable && whole(a), after: comparable && whole(b) };
         if !whole(a) || !whole(b) {
             report.unread();
         }
@@ -136,6 +137,9 @@ impl Comparison<'_> {
     /// Why what only one scan has in a cell is unknown.
     fn why(&self, a: &LedgerLine, b: &LedgerLine) -> String {
         match (a.outcome, b.outcome) {
+            (Outcome::Complete, Outcome::Complete) if self.comparable => {
+                "its cell was read with another catalogue".to_owned()
+            }
             (Outcome::Complete, Outcome::Complete) => "the scans differ in profile or catalogue".to_owned(),
             (a, Outcome::Complete) => format!("its cell is {a} in the first scan"),
             (Outcome::Complete, b) => format!("its cell is {b} in the second scan"),

@@ -40,6 +40,7 @@ awake! { Store:
     create_scan(spec: &ScanSpec, accounts: &[AccountId]) -> ();
     scan(scan: &ScanId) -> Option<ScanRow>;
     scans() -> Vec<ScanRow>;
+    scans_under_way() -> Vec<ScanRow>;
     unfinished_scan(plan: &str, since: Timestamp) -> Option<ScanRow>;
     end_scan(scan: &ScanId, state: ScanState, at: Timestamp) -> ();
     reopen_scan(scan: &ScanId) -> Option<u64>;

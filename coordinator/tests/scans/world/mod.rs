@@ -286,12 +286,10 @@ impl FakeWorker {
 
     async fn cell(&self, scan: &ScanId, cell: &Cell, gen_: u64, reply: Reply) -> Option<(u64, Duration)> {
         let store = &self.store;
-        if !store.open_denials(scan, Some(&cell.account)).await.expect("denials").is_empty() {
-            return Some((gen_, Duration::from_secs(2)));
-        }
-        let Begin::Go { attempts, .. } = store.begin(scan, cell, gen_, "w", self.clock.now()).await.expect("begins")
-        else {
-            return None;
+        let attempts = match store.begin(scan, cell, gen_, "w", self.clock.now()).await.expect("begins") {
+            Begin::Go { attempts, .. } => attempts,
+            Begin::Denied => return Some((gen_, Duration::from_secs(2))),
+            Begin::Done | Begin::Stale => return None,
         };
         let (outcome, records, denied) = match reply {
             Reply::Answer(records) => (Outcome::Complete, records, vec![]),
@@ -324,6 +322,7 @@ impl FakeWorker {
             attempts,
             worker: "w".into(),
             parts,
+            catalogue: None,
         };
         let done = store.complete(scan, gen_, &line).await.expect("completes");
         assert_ne!(done, Completion::Duplicate);

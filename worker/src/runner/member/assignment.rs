@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 /// The preferred worker of each shard: the one that scores highest for it (rendezvous hashing), of those that have not
-/// their even part yet. A worker that joins or leaves moves little more than its own part.
-pub(super) fn assign<'a>(workers: &[&'a str], shards: u16) -> BTreeMap<u16, &'a str> {
+/// their even part yet. A worker that joins or leaves moves little more than its own part. Who `leaves` a shard to
+/// others does not get it while there are others, though one of them get more than its part.
+pub(super) fn assign<'a>(
+    workers: &[&'a str],
+    shards: u16,
+    leaves: impl Fn(&str, u16) -> bool,
+) -> BTreeMap<u16, &'a str> {
     if workers.is_empty() {
         return BTreeMap::new();
     }
@@ -12,8 +17,14 @@ pub(super) fn assign<'a>(workers: &[&'a str], shards: u16) -> BTreeMap<u16, &'a 
     let mut loads: BTreeMap<&str, usize> = BTreeMap::new();
     (0..shards)
         .filter_map(|shard| {
-            let free = workers.iter().filter(|worker| loads.get(**worker).copied().unwrap_or_default() < most);
-            let best = free.max_by_key(|worker| (score(worker, shard), **worker)).copied()?;
+            let mut able: Vec<&str> = workers.iter().filter(|worker| !leaves(worker, shard)).copied().collect();
+            if able.is_empty() {
+                able = workers.to_vec();
+            }
+            let load = |worker: &str| loads.get(worker).copied().unwrap_or_default();
+            let free = able.iter().filter(|worker| load(worker) < most);
+            let best = free.max_by_key(|worker| (score(worker, shard), **worker));
+            let best = best.or_else(|| able.iter().min_by_key(|worker| load(worker))).copied()?;
             *loads.entry(best).or_default() += 1;
             Some((shard, best))
         })
@@ -40,7 +51,7 @@ mod tests {
     }
     fn assigned(names: &[String], shards: u16) -> BTreeMap<u16, String> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assign(&names, shards).into_iter().map(|(shard, worker)| (shard, worker.to_owned())).collect()
+        assign(&names, shards, |_, _| false).into_iter().map(|(shard, worker)| (shard, worker.to_owned())).collect()
     }
 
     #[test]
@@ -54,7 +65,7 @@ mod tests {
             }
             assert!(loads.values().all(|load| *load <= 32_usize.div_ceil(n)), "{n} workers: {loads:?}");
         }
-        assert!(assign(&[], 32).is_empty());
+        assert!(assign(&[], 32, |_, _| false).is_empty());
     }
 
     #[test]

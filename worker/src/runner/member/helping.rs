@@ -1,5 +1,6 @@
 //! Who helps whom: the shards that a worker with little to do asks for, and those that a loaded one gives. Pure.
 
+use super::left::Left;
 use fleetscan_proto::WorkerReport;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const WORTH_MOVING: u64 = 8;
 
 /// What a worker with little to do asks for: the fullest shards of the one that has most to do, until half of what
-/// waits there is asked for.
-pub(super) fn wishes(me: &str, others: &[WorkerReport]) -> BTreeSet<u16> {
+/// waits there is asked for; but for those that it leaves to another version's workers.
+pub(super) fn wishes(me: &str, others: &[WorkerReport], left: &Left) -> BTreeSet<u16> {
     let waiting = |other: &WorkerReport| other.shards.values().sum::<u64>();
     let most = others.iter().filter(|other| other.worker != me && other.shards.len() > 1).max_by_key(|o| waiting(o));
     let Some(most) = most else { return BTreeSet::new() };
-    half(most.shards.iter().map(|(shard, n)| (*shard, *n)), waiting(most))
+    let known = most.shards.iter().filter(|(shard, _)| !left.leaves(me, **shard));
+    half(known.map(|(shard, n)| (*shard, *n)), waiting(most))
 }
 
 /// Which of the shards that others ask for a worker gives: no more than half of what waits at it, and never its last.
@@ -59,11 +61,17 @@ mod tests {
             report("a", &[(2, 30), (3, 20)]),
             report("b", &[(4, 40), (5, 60), (6, 30), (7, 30), (8, 2)]),
         ];
-        assert_eq!(wishes("me", &others), [5].into(), "60 and 40 would be more than half of 162");
-        assert_eq!(wishes("b", &others[..2]), [1].into());
-        assert!(wishes("me", &[report("a", &[(2, 30)])]).is_empty(), "its only shard stays");
-        assert!(wishes("me", &[report("a", &[(2, 30), (3, 0)])]).is_empty(), "all that it has to do stays");
-        assert!(wishes("me", &[report("a", &[(2, 3), (3, 3)])]).is_empty(), "too little for new sessions");
+        assert_eq!(wishes("me", &others, &Left::default()), [5].into(), "60 and 40 would be more than half of 162");
+        assert_eq!(wishes("b", &others[..2], &Left::default()), [1].into());
+        assert!(wishes("me", &[report("a", &[(2, 30)])], &Left::default()).is_empty(), "its only shard stays");
+        assert!(
+            wishes("me", &[report("a", &[(2, 30), (3, 0)])], &Left::default()).is_empty(),
+            "all that it has to do stays"
+        );
+        assert!(
+            wishes("me", &[report("a", &[(2, 3), (3, 3)])], &Left::default()).is_empty(),
+            "too little for new sessions"
+        );
     }
 
     #[test]

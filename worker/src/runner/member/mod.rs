@@ -2,6 +2,7 @@
 
 mod assignment;
 mod helping;
+mod left;
 
 use super::Worker;
 use crate::guard::Hold;
@@ -9,6 +10,7 @@ use assignment::assign;
 use fleetscan_proto::{AccountState, Fleet, Orders, ScanId, Shards, StoreError, TaskConsumer, WorkerReport};
 use helping::{gifts, wishes};
 use jiff::Timestamp;
+use left::Left;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
@@ -19,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Every so many beats the queue is asked how much waits in our shards.
 const BACKLOG_BEATS: u64 = 2;
+/// For so long after it met a task that it leaves to another version's worker, a worker leaves the task's shard as well.
+const LEFT_FOR: Duration = Duration::from_secs(600);
 /// A shard that is given back stops its calls after so long, should its cells not hand in before.
 const CEDE_PATIENCE: Duration = Duration::from_secs(30);
 /// Beats without work after which a worker offers help: less may be the moment between two pages.
@@ -56,6 +60,8 @@ pub(super) struct Member {
     idle: u32,
     others: Vec<WorkerReport>,
     fellows: BTreeSet<String>,
+    /// What each of them leaves to others.
+    left: Left,
     /// The worker that each shard prefers of these fellows: the same until they change.
     preferred: BTreeMap<u16, String>,
     chosen: BTreeSet<u16>,
@@ -79,6 +85,7 @@ impl Member {
             idle: 0,
             others: Vec::new(),
             fellows: BTreeSet::new(),
+            left: Left::default(),
             preferred: BTreeMap::new(),
             chosen: BTreeSet::new(),
             barred_version: None,
@@ -118,18 +125,25 @@ impl Member {
                 self.backlog = backlog;
             }
         }
+        self.worker.desk.leave_in(self.consumer.take_newer());
+        if orders.running.is_empty() {
+            self.worker.desk.left_within(Duration::ZERO);
+        }
         let report = self.report();
         self.fleet.report(&report, self.worker.config.lease).await?;
         self.others = self.fleet.workers().await?;
         let fellows: BTreeSet<String> = self.others.iter().filter(|w| !w.draining).map(|w| w.worker.clone()).collect();
+        let left = Left::of(&self.others);
         if fellows != self.fellows {
             // The fleet changed: who helped out gives back, and each shard goes where it is preferred.
             self.leased.values_mut().for_each(|leased| leased.adopted = false);
             self.given.clear();
+        }
+        if fellows != self.fellows || left != self.left {
             let names: Vec<&str> = fellows.iter().map(String::as_str).collect();
-            let preferred = assign(&names, self.worker.desk.shards());
+            let preferred = assign(&names, self.worker.desk.shards(), |worker, shard| left.leaves(worker, shard));
             self.preferred = preferred.into_iter().map(|(shard, worker)| (shard, worker.to_owned())).collect();
-            self.fellows = fellows;
+            (self.fellows, self.left) = (fellows, left);
         }
         self.cede(&orders).await?;
         self.take().await?;
@@ -147,6 +161,7 @@ impl Member {
             worker: self.name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             catalogue: self.worker.parts.catalogue.digest().to_owned(),
+            wire: self.consumer.wire_version(),
             started_at: self.started_at,
             concurrency: u32::from(self.worker.config.cells),
             held: self.consumer.held(),
@@ -158,6 +173,7 @@ impl Member {
             waited_ms: stats.waited_ms,
             shards: self.leased.keys().map(|shard| (*shard, self.waiting(*shard))).collect(),
             wants: self.wants.iter().copied().collect(),
+            leaves: self.worker.desk.left_within(LEFT_FOR),
             draining: self.worker.draining.is_cancelled(),
         }
     }
@@ -220,8 +236,14 @@ impl Member {
     async fn cede(&mut self, orders: &Orders) -> Result<(), StoreError> {
         let me = self.name().to_owned();
         let wanted = if orders.running.is_empty() { BTreeSet::new() } else { self.gifts() };
+        // What another version is to do goes last: the rest of a shard is as well done here.
+        let idle: BTreeSet<u16> = self.leased.keys().copied().filter(|shard| self.waiting(*shard) == 0).collect();
         for (shard, leased) in &mut self.leased {
-            let elsewhere = !leased.adopted && self.preferred.get(shard).is_some_and(|worker| *worker != me);
+            let moves = match self.left.leaves(&me, *shard) {
+                true => idle.contains(shard),
+                false => !leased.adopted,
+            };
+            let elsewhere = moves && self.preferred.get(shard).is_some_and(|worker| *worker != me);
             if leased.ceding_since.is_none() && (elsewhere || wanted.contains(shard)) {
                 tracing::info!(shard, helping = !elsewhere, "shard.ceding");
                 leased.ceding_since = Some(Instant::now());
@@ -284,7 +306,7 @@ impl Member {
         }
         if self.idle >= IDLE_BEATS && (self.wants.is_empty() || self.wants_since.elapsed() >= GIVEN) {
             self.wants.retain(|shard| !self.others.iter().any(|other| other.shards.contains_key(shard)));
-            self.wants.extend(wishes(&self.worker.config.name, &self.others));
+            self.wants.extend(wishes(&self.worker.config.name, &self.others, &self.left));
             self.wants_since = Instant::now();
         }
         Ok(())
