@@ -4,11 +4,13 @@
 //! * transport: [`Task`] (the wire format) and the traits [`TaskQueue`] and [`TaskConsumer`]
 //! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work) and [`AccountRegistry`]
 //! * results: the trait [`Sink`]
+//! * [`activity`]: who did what last, and which hours of it were read
 //! * [`insight`]: rules over records
 //! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
 //!
 //! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
 
+pub mod activity;
 pub mod catalogue;
 mod clock;
 mod fleet;

@@ -2,10 +2,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// What makes each version of the one before, beginning with an empty file: never altered once it was released.
-const STEPS: [&str; 2] = [FIRST, SECOND];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE scans (
@@ -67,6 +67,15 @@ CREATE TABLE registry (
 -- `epoch` names this memory; `barred` counts the changes that ended work in an account.
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO facts VALUES ('epoch', lower(hex(randomblob(16)))), ('barred', '0');
+";
+
+const THIRD: &str = "
+-- Who did what last in an account's region, and which seconds of it were read; `added` is the second of the last change.
+CREATE TABLE activity (
+    account TEXT NOT NULL, region TEXT NOT NULL, added INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (account, region)
+) WITHOUT ROWID;
+CREATE INDEX activity_by_age ON activity (added);
 ";
 
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.
