@@ -17,8 +17,8 @@ pub use category::Category;
 pub use narrow::Orphan;
 pub use path::{FieldPath, PathError, Template};
 pub use service::{
-    Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope, Service,
-    XmlHints,
+    Emit, History, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope,
+    Service, XmlHints,
 };
 
 use sha2::{Digest as _, Sha256};
