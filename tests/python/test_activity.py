@@ -9,9 +9,11 @@ import time
 
 import botocore.config
 import botocore.exceptions
+import fleet
 import pytest
 import results
 import scanning
+import servers
 import simulated
 
 KIND = "AWS::CloudTrail::PrincipalActivity"
@@ -247,3 +249,40 @@ def test_a_denied_lookup_is_a_denial_and_tells_nothing(reader):
     cell, records, _ = reads.read()
     assert (cell["outcome"], records) == ("partial", {})
     assert [denied["action"] for denied in cell["denied"]] == ["cloudtrail:LookupEvents"]
+
+
+def test_a_fleet_remembers_what_a_killed_worker_read_and_forgets_it_with_the_account(fleetscan, tmp_path):
+    running = fleet.Fleet(fleetscan, tmp_path, ("--accounts", "1", "--world", "cloudtrail:LookupEvents=2400;regions=17"), shards=2)
+
+    def lookups():
+        return running.aws.get("counters")["operations"].get("cloudtrail:LookupEvents", {}).get("ok", 0)
+
+    def remembered():
+        return [key for key in running.redis.ask("KEYS", "*").decode().split() if key.endswith(":activity")]
+
+    def found(scan):
+        return {record["id"] for record in running.results(scan).records() if record["type"] == KIND}
+
+    try:
+        running.connect()
+        running.coordinator()
+        running.worker("worker-1")
+        scan = running.scan(*SCOPE)
+        servers.until(lambda: lookups() >= 36, 120)
+        running.kill("worker-1")
+        assert len(remembered()) == 1
+        before = lookups()
+        running.worker("worker-2")
+        assert running.ended(scan)["holes"] == 0
+        # Thirty pages of forty-eight were remembered.
+        assert 18 <= lookups() - before <= 21
+        before = lookups()
+        second = running.scan(*SCOPE)
+        assert running.ended(second)["holes"] == 0
+        assert lookups() - before == 1
+        assert len(found(second)) == 12 and found(second) == found(scan)
+        account = running.aws.accounts[0]["id"]
+        running.run("accounts", "remove", account)
+        assert remembered() == []
+    finally:
+        running.end()
