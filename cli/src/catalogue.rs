@@ -239,7 +239,10 @@ fn limit(service: &Service, operation: &Operation) -> String {
 
 fn called(service: &Service, operation: &Operation) -> String {
     let when = match &operation.parent {
-        None => "once a cell".to_owned(),
+        None => match &operation.history {
+            Some(history) => format!("what no scan read of the last {} days", history.days),
+            None => "once a cell".to_owned(),
+        },
         Some(parent) => {
             let name = &service.operations[parent.operation].name;
             match &parent.batch {

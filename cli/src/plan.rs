@@ -35,7 +35,7 @@ const MODELLED: [&str; 4] = [
     "AWS: answers, waits and token buckets",
     "broker and store: in memory, answering at once",
     "sizes of accounts: drawn from a file",
-    "left out: signing, TLS, parsing, processor time, writing results, finalising",
+    "left out: CloudTrail's events, signing, TLS, parsing, processor time, writing results, finalising",
 ];
 
 pub async fn run(args: PlanArgs, terminal: Terminal) -> Result<u8, Failure> {

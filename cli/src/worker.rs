@@ -41,6 +41,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         #[cfg(debug_assertions)]
         dies_of: args.dies_of,
         session_prefix: args.hub.session_prefix.clone(),
+        history: args.activity.limit(),
         ..scan::worker_config(args.concurrency, args.share, &part)?
     };
     let sinks = args.s3.options(hub::network(&args.hub)?);

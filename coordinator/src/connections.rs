@@ -249,14 +249,18 @@ impl Connections {
     pub async fn remove(&self, id: &AccountId) -> Result<(), ConnectionError> {
         for _ in 0..TRIES {
             let mut account = self.known(id).await?;
-            if account.grant.is_none() {
-                return Ok(());
+            let connected = account.grant.is_some();
+            if connected {
+                account.grant = None;
+                account.removed_at = Some(self.clock.now());
+                account.version += 1;
             }
-            account.grant = None;
-            account.removed_at = Some(self.clock.now());
-            account.version += 1;
-            if self.registry.put_registered(&account).await? {
-                return self.set_state(id, AccountState::Disconnected, "remove").await;
+            if !connected || self.registry.put_registered(&account).await? {
+                if connected {
+                    self.set_state(id, AccountState::Disconnected, "remove").await?;
+                }
+                // After the state: who still reads there stops by it, and remembers no more. Said again, it erases again.
+                return Ok(self.store.forget_activity(id).await?);
             }
         }
         Err(busy(id))

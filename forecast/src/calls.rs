@@ -51,7 +51,10 @@ pub(crate) fn of_cell<'s>(
     service: &'s Service,
     count: &mut dyn FnMut(&'s Operation, u64),
 ) {
-    let tops = service.operations.iter().filter(|o| o.parent.is_none() && o.opt_in.is_none() && !o.probe);
+    let tops = service
+        .operations
+        .iter()
+        .filter(|o| o.parent.is_none() && o.opt_in.is_none() && !o.probe && o.history.is_none());
     for operation in tops.filter(|o| o.fallback_for.is_none() || o.joined) {
         let owner = operation.lender.as_deref().unwrap_or(&service.id);
         let items: Vec<u64> = (0..operation.emits.len())

@@ -9,7 +9,7 @@
 //! Real are planner, window, dispatch, reconcile, leases and help among workers, desk, sessions, STS's shared bucket,
 //! limiters, slots, retries, deferrals, time slices, extraction and the making of parts. Modelled are AWS (answers, waits
 //! and token buckets), the broker and the store (both in memory, answering at once) and the results, which go nowhere.
-//! Not in it are signing, TLS and parsing, the processor's time, and finalising.
+//! Not in it are what was done in the accounts (CloudTrail's events), signing, TLS and parsing, the processor's time, and finalising.
 
 mod aws;
 mod bound;

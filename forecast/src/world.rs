@@ -298,6 +298,8 @@ impl<'a> World<'a> {
                 name: format!("worker-{number:03}"),
                 beat: self.setting.worker.beat * slower,
                 lease: self.setting.worker.lease * slower,
+                // How much was done in an account, nobody knows beforehand.
+                history: Duration::ZERO,
                 ..self.setting.worker.clone()
             };
             let parts = WorkerParts {

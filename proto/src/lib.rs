@@ -5,11 +5,13 @@
 //! * memory: the traits [`Store`] (scans and their ledger), [`Fleet`] (who is at work), [`AccountRegistry`] and
 //!   [`EventTrail`] (what others are told)
 //! * results: the trait [`Sink`]
+//! * [`activity`]: who did what last, and which hours of it were read
 //! * [`insight`]: rules over records
 //! * the [`catalogue`]: which AWS operations may be called, and how; a [`Profile`]: which of them a scan calls
 //!
 //! Adapters live in `fleetscan-backends` and `fleetscan-worker`; none of them is known here.
 
+pub mod activity;
 pub mod catalogue;
 mod clock;
 mod event;

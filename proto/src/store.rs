@@ -1,6 +1,6 @@
 use crate::{
     AccountId, Cell, Denial, Lane, LedgerLine, Outcome, PartName, Profile, ProfileError, ScanId, WorkTotals,
-    catalogue::Catalogue,
+    activity::Activity, catalogue::Catalogue,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -598,6 +598,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps what limiters learned, bucket by bucket.
     async fn keep_learned(&self, account: &AccountId, factors: &[LearnedFactor]) -> Result<(), StoreError>;
+
+    /// What is known of who did what in an account's region.
+    async fn activity(&self, account: &AccountId, region: &str) -> Result<Activity, StoreError>;
+
+    /// Adds to it what was read, forgets what is older than `oldest` and what is too much ([`Activity::settle`]), and
+    /// answers what is known now. Whoever read it, and for whichever scan: it is as true. What nobody added to for 90
+    /// days is forgotten.
+    async fn add_activity(
+        &self,
+        account: &AccountId,
+        region: &str,
+        news: &Activity,
+        oldest: Timestamp,
+    ) -> Result<Activity, StoreError>;
+
+    /// Forgets it, in all regions.
+    async fn forget_activity(&self, account: &AccountId) -> Result<(), StoreError>;
 
     /// Takes one permit of a bucket that the whole fleet shares (GCRA: `rate` a second, `burst` at once), or answers
     /// how long to wait before asking again.

@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     counters::{CallResult, Slot, Tally},
     dice::Dice,
+    events::{self, Events},
     fixture::ServiceFixture,
     live::Live,
     own_role,
@@ -234,6 +235,9 @@ impl Engine {
             if let Some(answer) = own_role::answer(self, session.account, &target, &params) {
                 return answer.map(|value| (CallResult::Ok, self.written(&target, &value)));
             }
+            if let Some(answer) = events::answer(self, session.account, region, &target, &params, now_ms) {
+                return answer.map(|value| (CallResult::Ok, self.written(&target, &value)));
+            }
             self.page(session.account, region, &target, &params).map(|page| (CallResult::Ok, page))
         });
         Verdict { slot, account, result, words }
@@ -256,6 +260,18 @@ impl Engine {
         let json = self.writers[target.index].is_none();
         let not_found = self.words[target.index].code(Kind::NotFound);
         Asked { operation, fixture, write: &write, json, region: region.name(), not_found }.page(stock, params)
+    }
+
+    /// The events of a cell, where an operation tells of them; how many there are stands in its fixture.
+    pub(crate) fn events(
+        &self,
+        account: AccountIndex,
+        region: RegionId,
+        service: usize,
+        operation: &Operation,
+    ) -> Option<Events> {
+        let spread = self.fixtures[service].operations[operation.index].lists.first()?.spread;
+        Some(Events::of(&self.world, account, region, operation, &spread))
     }
 
     /// A whole answer.

@@ -15,7 +15,7 @@ use fleetscan_proto::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -119,7 +119,7 @@ impl Expectations {
             nothing(Outcome::RegionDisabled)
         } else {
             let stock = self.engine.fresh_stock(CellKey { account, region, service: at as u16 });
-            let walk = Walk::new(self, account, region, service, &stock);
+            let walk = Walk::new(self, account, region, at, &stock);
             walk.run()
         };
         let id = self.engine.world.id(account).parse();
@@ -204,6 +204,8 @@ fn params(operation: &Operation, key: &str, typed: Option<&[Value]>, cell: &Cell
 struct Walk<'a> {
     service: &'a Service,
     stock: &'a Stock,
+    /// What each principal that acted is called, by the operation that tells.
+    principals: HashMap<usize, Vec<String>>,
     cell_region: RegionId,
     account: String,
     denials: Vec<Option<DeniedBy>>,
@@ -214,13 +216,17 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(
-        expectations: &Expectations,
+        expectations: &'a Expectations,
         account: AccountIndex,
         region: RegionId,
-        service: &'a Service,
+        at: usize,
         stock: &'a Stock,
     ) -> Self {
         let engine = &expectations.engine;
+        let service = engine.services()[at].as_ref();
+        let told = service.operations.iter().filter(|operation| operation.history.is_some());
+        let named = |o: &Operation| Some((o.index, engine.events(account, region, at, o)?.names()));
+        let principals = told.filter_map(named).collect();
         let changes = engine.live.changes(account);
         let persona = engine.world.persona(account);
         let owner = |o: &Operation| o.lender.clone().unwrap_or_else(|| service.id.clone());
@@ -228,6 +234,7 @@ impl<'a> Walk<'a> {
         Self {
             service,
             stock,
+            principals,
             cell_region: region,
             account: engine.world.id(account),
             denials: service.operations.iter().map(denial).collect(),
@@ -271,8 +278,15 @@ impl<'a> Walk<'a> {
         if let Some(join) = &operation.join {
             self.called(&self.service.operations[join.operation]);
         }
-        if self.called(operation) {
-            self.answer(operation, "", &[]);
+        if !self.called(operation) {
+            return;
+        }
+        match self.principals.remove(&operation.index) {
+            Some(names) => {
+                let record = |id| ExpectedRecord { kind: operation.emits[0].kind.clone(), id };
+                self.records.extend(names.into_iter().map(record));
+            }
+            None => self.answer(operation, "", &[]),
         }
     }
 

@@ -17,6 +17,7 @@ mod control;
 mod counters;
 mod dice;
 mod engine;
+mod events;
 mod expectations;
 mod expression;
 mod fixture;

@@ -237,7 +237,8 @@ impl<'a> Maker<'a> {
 
     fn make(mut self) -> Stock {
         let service = self.parts.service;
-        for operation in service.operations.iter().filter(|o| o.parent.is_none()) {
+        // Events are made when they are asked for.
+        for operation in service.operations.iter().filter(|o| o.parent.is_none() && o.history.is_none()) {
             let answer = self.answer(operation, self.dice_of(operation).text(&operation.name), &[]);
             self.keep(operation, "", answer, &[]);
         }

@@ -197,7 +197,9 @@ class File:
     def parameters(self, operation, model):
         known = self.inputs(model)
         batch = [operation["batch"]["param"]] if "batch" in operation else []
-        given = {*operation.get("input", {}), *map(outermost, operation.get("with", {})), *batch}
+        history = operation.get("history", {})
+        span = [history[end] for end in ("from", "to") if history]
+        given = {*operation.get("input", {}), *map(outermost, operation.get("with", {})), *batch, *span}
         posted = self.protocol == "rest-json" and operation.get("http", "").startswith("POST")
         for name in given & set(known) if posted else ():
             if known[name][1].serialization.get("location") == "querystring":
@@ -315,6 +317,9 @@ class File:
                 continue
             shapes = self.shapes_of_record(operation, emit, shape)
             texts = [record["id"], *(record.get(key, ".") for key in ("arn", "name", "region", "tags"))]
+            # Of events a principal is made, which has members of its own.
+            if "history" in operation:
+                texts = [operation["history"][key] for key in ("time", "document")]
             added = {*operation.get("add", {})}
             for path in (path for text in texts for path in fields(text) if path not in {".", *added}):
                 if shape.type_name == "string" and path == "Name":

@@ -45,5 +45,7 @@ class Scan:
         for record in self.records():
             key = (record["account"], record["service"], record["type"], record["region"], record["id"])
             assert key not in records, f"stands twice: {key}"
-            records[key] = record["properties"]
+            # What a principal did last changes with the time.
+            told = record["type"] == "AWS::CloudTrail::PrincipalActivity"
+            records[key] = record["properties"]["PrincipalType"] if told else record["properties"]
         return cells, records

@@ -74,7 +74,7 @@ def test_what_could_not_be_read_is_only_what_moto_lacks(undisturbed):
         "DescribeConformancePacks", "DescribePullThroughCacheRules", "ListAccessEntries", "ListAddons",
         "ListIdentityProviderConfigs", "ListPodIdentityAssociations", "ListEndpoints", "DescribeResourcePolicy",
         "DescribeInstance", "GetPermissionsBoundaryForPermissionSet", "ListApplications", "ListTagsForResource",
-        "ListTrustedTokenIssuers", "ListStateMachineVersions",
+        "ListTrustedTokenIssuers", "ListStateMachineVersions", "LookupEvents", "events",
     }
     assert lacking <= known, lacking - known
     assert printed["exit"] == (3 if any(c["outcome"] != "complete" for c in scan.ledger) else 0)

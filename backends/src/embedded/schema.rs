@@ -74,6 +74,12 @@ const THIRD: &str = "
 CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
 -- AssumeRole calls that were made for a scan's tasks.
 ALTER TABLE scans ADD COLUMN assumed INTEGER NOT NULL DEFAULT 0;
+-- Who did what last in an account's region, and which seconds of it were read; `added` is the second of the last change.
+CREATE TABLE activity (
+    account TEXT NOT NULL, region TEXT NOT NULL, added INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (account, region)
+) WITHOUT ROWID;
+CREATE INDEX activity_by_age ON activity (added);
 ";
 
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.

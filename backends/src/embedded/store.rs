@@ -1,4 +1,5 @@
 mod accounts;
+mod activity;
 mod cells;
 mod events;
 mod fleet;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Begun, Cell, CellProgress, Clock, Completion,
     LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts,
-    ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
+    ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock, activity::Activity,
 };
 use jiff::Timestamp;
 pub(crate) use shared::SharedBuckets;
@@ -317,6 +318,30 @@ impl Store for EmbeddedStore {
     async fn keep_learned(&self, account: &AccountId, factors: &[LearnedFactor]) -> Result<(), StoreError> {
         let (account, factors) = (account.clone(), factors.to_vec());
         self.writer.run(move |c| accounts::keep_learned(c, &account, &factors)).await
+    }
+
+    async fn activity(&self, account: &AccountId, region: &str) -> Result<Activity, StoreError> {
+        let (account, region) = (account.clone(), region.to_owned());
+        self.reader.run(move |c| activity::activity(c, &account, &region)).await
+    }
+
+    async fn add_activity(
+        &self,
+        account: &AccountId,
+        region: &str,
+        news: &Activity,
+        oldest: Timestamp,
+    ) -> Result<Activity, StoreError> {
+        let (account, region, news) = (account.clone(), region.to_owned(), news.clone());
+        let now = self.clock.now();
+        self.writer.run(move |c| activity::add(c, &account, &region, &news, oldest, now)).await
+    }
+
+    async fn forget_activity(&self, account: &AccountId) -> Result<(), StoreError> {
+        let account = account.clone();
+        self.writer.run(move |c| activity::forget(c, &account)).await?;
+        self.erase_traces().await;
+        Ok(())
     }
 
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {

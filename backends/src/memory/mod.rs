@@ -13,6 +13,7 @@ use fleetscan_proto::{
     AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Begin, Begun, Cell, CellProgress, Clock,
     Completion, Event, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount,
     ScanAccountState, ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, SystemClock,
+    activity::Activity,
 };
 use jiff::Timestamp;
 use scan::Scan;
@@ -38,6 +39,7 @@ struct State {
     history: HashMap<AccountId, Vec<AccountChange>>,
     denials: BTreeMap<(ScanId, AccountId), AssumeDenial>,
     learned: HashMap<AccountId, BTreeMap<String, LearnedFactor>>,
+    activity: HashMap<AccountId, BTreeMap<String, Activity>>,
     fleet: FleetState,
     events: Events,
 }
@@ -344,6 +346,29 @@ impl Store for MemoryStore {
         let mut all = self.lock();
         let kept = all.learned.entry(account.clone()).or_default();
         kept.extend(factors.iter().map(|factor| (factor.bucket.clone(), factor.clone())));
+        Ok(())
+    }
+
+    async fn activity(&self, account: &AccountId, region: &str) -> Result<Activity, StoreError> {
+        Ok(self.lock().activity.get(account).and_then(|regions| regions.get(region)).cloned().unwrap_or_default())
+    }
+
+    async fn add_activity(
+        &self,
+        account: &AccountId,
+        region: &str,
+        news: &Activity,
+        oldest: Timestamp,
+    ) -> Result<Activity, StoreError> {
+        let mut all = self.lock();
+        let known = all.activity.entry(account.clone()).or_default().entry(region.to_owned()).or_default();
+        known.merge(news);
+        known.settle(oldest.as_second());
+        Ok(known.clone())
+    }
+
+    async fn forget_activity(&self, account: &AccountId) -> Result<(), StoreError> {
+        self.lock().activity.remove(account);
         Ok(())
     }
 

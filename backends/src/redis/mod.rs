@@ -6,6 +6,7 @@
 //! [`fleetscan_proto::StoreError::Lost`] until the process is started anew. Only the first account, and a restored copy
 //! of the registry, begin a memory (`found`).
 
+mod activity;
 mod batch;
 mod cells;
 mod events;

@@ -43,6 +43,7 @@ scripts! {
     RENEW_LEASE: "renew_lease.lua";
     REPORTS: "reports.lua";
     TAKE_SHARED: "take_shared.lua";
+    KEEP_ACTIVITY: "keep_activity.lua";
     PUT_REGISTERED: "put_registered.lua";
     RESTORE_REGISTERED: "restore_registered.lua";
 }

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion,
     EventKind, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
-    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError,
+    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, activity::Activity,
 };
 use jiff::Timestamp;
 use redis::Cmd;
@@ -374,6 +374,24 @@ impl Store for RedisStore {
             keep.arg(&factor.bucket).arg(encode(factor)?);
         }
         self.link.command::<u64>(keep).await.map(drop)
+    }
+
+    async fn activity(&self, account: &AccountId, region: &str) -> Result<Activity, StoreError> {
+        self.activity_known(account, region).await
+    }
+
+    async fn add_activity(
+        &self,
+        account: &AccountId,
+        region: &str,
+        news: &Activity,
+        oldest: Timestamp,
+    ) -> Result<Activity, StoreError> {
+        self.activity_add(account, region, news, oldest).await
+    }
+
+    async fn forget_activity(&self, account: &AccountId) -> Result<(), StoreError> {
+        self.activity_forget(account).await
     }
 
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError> {

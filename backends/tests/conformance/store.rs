@@ -1,4 +1,5 @@
 pub mod accounts;
+pub mod activity;
 pub mod cancel;
 pub mod cells;
 pub mod model;
@@ -78,6 +79,12 @@ macro_rules! store_conformance {
             a_denial_stays_open_until_it_is_closed
             denials_are_listed_oldest_first
             what_was_learned_is_kept_bucket_by_bucket
+        );
+        $crate::conformance::store::store_conformance!(@cases activity, $factory, $runtime,
+            activity_is_merged_and_the_whole_is_answered
+            activity_that_is_old_falls_out
+            of_concurrent_additions_of_activity_none_is_lost
+            forgotten_activity_is_gone_in_every_region_and_others_keep_theirs
         );
         $crate::conformance::store::store_conformance!(@cases model, $factory, $runtime,
             any_sequence_of_changes_agrees_with_the_model

@@ -1,6 +1,6 @@
 //! Flags of the fleet's commands.
 
-use super::{OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
+use super::{ActivityArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -137,6 +137,8 @@ pub struct WorkerArgs {
     /// The most of each published API limit that is used, above 0 and at most 1
     #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = super::share)]
     pub share: f64,
+    #[command(flatten)]
+    pub activity: ActivityArgs,
     /// After so long a cell hands in its part and goes on later, perhaps elsewhere
     #[arg(long, default_value_t = 240, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=900))]
     pub slice_seconds: u64,

@@ -163,6 +163,8 @@ pub struct ScanArgs {
     /// The most of each published API limit that is used, above 0 and at most 1
     #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = 0.5, value_parser = share)]
     pub share: f64,
+    #[command(flatten)]
+    pub activity: ActivityArgs,
     /// Scans whose results are kept whole; of older ones, what no newer scan read completely
     #[arg(long, env = "FLEETSCAN_KEEP", default_value_t = 5, value_name = "SCANS", value_parser = keep)]
     pub keep: usize,
@@ -180,6 +182,21 @@ pub struct ScanArgs {
     pub json: bool,
     #[command(flatten)]
     pub hub: HubArgs,
+}
+
+/// How much is read of what was done in accounts.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ActivityArgs {
+    /// The most seconds that a scan reads CloudTrail's events in one region of an account; what is not read then, later
+    /// scans read. 0: none are read
+    #[arg(long, env = "FLEETSCAN_ACTIVITY_SECONDS", default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub activity_seconds: u64,
+}
+
+impl ActivityArgs {
+    pub fn limit(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.activity_seconds)
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -53,9 +53,12 @@ fn profiles(text: &mut String, catalogue: &Catalogue) {
     }
 }
 
-/// Why an action is called only where a profile asks for it.
+/// What is to be said of an action: why it is called only where a profile asks for it, or how little of it is kept.
 fn asked_for(catalogue: &Catalogue, action: &str) -> String {
     let operations = || catalogue.services().iter().flat_map(|s| &s.operations).filter(|o| o.action == action);
+    if let Some(history) = operations().find_map(|operation| operation.history.as_ref()) {
+        return format!(" (of each principal, the last thing that it did in {} days, and nothing else)", history.days);
+    }
     if operations().any(|operation| operation.probe || operation.opt_in.is_none()) {
         return String::new();
     }

@@ -1,8 +1,8 @@
 //! The TOML of a catalogue file, read strictly: an unknown key is an error.
 
 use super::{
-    Binding, Category, Emit, FieldPath, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll,
-    Protocol, Scope, Service, Template, XmlHints, XmlIndex,
+    Binding, Category, Emit, FieldPath, History, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent,
+    Poll, Protocol, Scope, Service, Template, XmlHints, XmlIndex,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -92,6 +92,7 @@ struct FileOperation {
     add: BTreeMap<String, String>,
     owner: Option<String>,
     poll: Option<FilePoll>,
+    history: Option<FileHistory>,
     table: Option<String>,
     keep: Option<Vec<String>>,
     into: Option<String>,
@@ -141,6 +142,17 @@ struct FilePoll {
     failed: Vec<String>,
     seconds: u64,
     most: u32,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHistory {
+    from: String,
+    to: String,
+    time: String,
+    document: String,
+    days: u32,
+    late_minutes: u32,
 }
 
 #[derive(Clone, Deserialize)]
@@ -367,6 +379,7 @@ fn operation(
         add,
         owner: raw.owner.as_deref().map(path).transpose()?,
         poll: raw.poll.map(poll).transpose()?,
+        history: raw.history.map(history).transpose()?,
         table: raw.table.as_deref().map(path).transpose()?,
         absent,
         absent_with_text,
@@ -384,6 +397,9 @@ fn operation(
         denied: raw.denied,
         name: raw.name,
     };
+    if operation.history.is_some() {
+        check_history(&operation)?;
+    }
     match first {
         Some(first)
             if (&first.http, &first.action, first.limit) != (&operation.http, &operation.action, operation.limit) =>
@@ -406,6 +422,31 @@ fn poll(raw: FilePoll) -> Result<Poll, String> {
         return Err("`poll` needs `until`, and `seconds` and `most` above 0".into());
     }
     Ok(Poll { field: path(&raw.field)?, until: raw.until, failed: raw.failed, seconds: raw.seconds, most: raw.most })
+}
+
+fn history(raw: FileHistory) -> Result<History, String> {
+    if raw.days == 0 || u64::from(raw.late_minutes) >= u64::from(raw.days) * 1_440 {
+        return Err("`history` needs `days` above 0, and `late_minutes` below them".into());
+    }
+    Ok(History {
+        span: (raw.from, raw.to),
+        time: path(&raw.time)?,
+        document: path(&raw.document)?,
+        days: raw.days,
+        late_minutes: raw.late_minutes,
+    })
+}
+
+/// What is read by its time has one list, whose items become records, and nothing that hangs on them.
+fn check_history(operation: &Operation) -> Result<(), String> {
+    let [emit] = operation.emits.as_slice() else { return Err("`history` goes with one list".into()) };
+    let alone = operation.parent.is_none() && operation.join.is_none() && operation.fallback_for.is_none();
+    match alone && emit.is_record() && operation.paging.is_some() && operation.lender.is_none() {
+        true => Ok(()),
+        false => Err("`history` goes with `pages`, `items` and `record`, and without `for`, `from`, `join` or \
+            `fallback_for`"
+            .into()),
+    }
 }
 
 fn path(text: &str) -> Result<FieldPath, String> {
@@ -485,6 +526,9 @@ fn parent(
         None => (text, None),
     };
     let operation = earlier(name)?;
+    if service.operations[operation].history.is_some() {
+        return Err(format!("{name} tells what was done: nothing hangs on it"));
+    }
     let emits = &service.operations[operation].emits;
     let emit = match items {
         None => 0,

@@ -18,7 +18,8 @@ pub use category::Category;
 pub use narrow::Orphan;
 pub use path::{FieldPath, PathError, Template};
 pub use service::{
-    Emit, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope, Service,
+    Emit, History, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope,
+    Service, XmlHints,
 };
 pub use xml::{XmlHint, XmlHints, XmlIndex, XmlKind};
 

@@ -195,6 +195,23 @@ pub struct Poll {
     pub most: u32,
 }
 
+/// An operation that tells what was done, in events of CloudTrail's, the newest first. Its walk reads what no scan read
+/// before of the last so many days, and its record is not an event, but a principal with the last thing that it did
+/// ([`crate::activity`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Parameters for the first and the last second that is asked for; AWS takes both as included.
+    pub span: (String, String),
+    /// Where an event says when it was: seconds since 1970.
+    pub time: FieldPath,
+    /// Where an event has CloudTrail's own document of it, as JSON in a text.
+    pub document: FieldPath,
+    /// How far back AWS tells.
+    pub days: u32,
+    /// How late an event may be told: what is newer is read, and not remembered as read.
+    pub late_minutes: u32,
+}
+
 /// Fields that items gain from another operation's items, matched by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
@@ -241,6 +258,8 @@ pub struct Operation {
     pub owner: Option<FieldPath>,
     /// Asked again until it is ready.
     pub poll: Option<Poll>,
+    /// Its items are events: of them only what each principal did last is kept.
+    pub history: Option<History>,
     /// A member of the answer that is a table (CSV in base64), to be shown as a list of its rows.
     pub table: Option<FieldPath>,
     /// Where the answer goes in the parent's record; only where it emits no record.

@@ -4,14 +4,18 @@
 //! buckets of its own. The items of a page are worked on side by side as well, each with the calls that the catalogue
 //! wants for it. An item counts as done when its records are written: a cell that is interrupted goes on at the page
 //! where it stood, with the items that were not done, so that nothing is skipped and nothing stands twice.
+//!
+//! An operation that tells what was done is walked another way (`history`).
 
 mod ask;
+mod history;
 mod item;
 mod record;
 mod state;
 mod walk;
 
 use ask::{Page, Refusal};
+pub use history::{Memory, Recollection};
 pub use state::{CellEnd, outcome_of};
 
 use crate::{
@@ -20,7 +24,7 @@ use crate::{
     session::SessionError,
     sink::RecordWriter,
 };
-use fleetscan_proto::{Cell, CellProgress, SinkError, catalogue::Service};
+use fleetscan_proto::{Cell, CellProgress, SinkError, StoreError, catalogue::Service};
 use serde_json::Value;
 use state::State;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +53,8 @@ pub enum Halt {
     Session(SessionError),
     /// The results cannot be written.
     Sink(SinkError),
+    /// What was done cannot be remembered.
+    Store(StoreError),
 }
 
 /// The reading of one cell.
@@ -62,6 +68,7 @@ pub struct Extraction<'a> {
     budget: Budget,
     state: Mutex<State>,
     writer: AsyncMutex<RecordWriter>,
+    recollection: Recollection<'a>,
     slice_ends: Instant,
     drain: CancellationToken,
 }
@@ -82,6 +89,8 @@ pub struct ExtractionParts<'a> {
     pub budget: Budget,
     /// Where its records go.
     pub writer: RecordWriter,
+    /// What it may read of what was done, and where that is remembered.
+    pub recollection: Recollection<'a>,
     /// When it should hand in its part and queue itself again.
     pub slice_ends: Instant,
     /// Cancelled when the worker drains.
@@ -91,7 +100,18 @@ pub struct ExtractionParts<'a> {
 impl<'a> Extraction<'a> {
     /// An extraction that has not begun.
     pub fn new(parts: ExtractionParts<'a>) -> Self {
-        let ExtractionParts { caller, account, service, cell, progress, budget, writer, slice_ends, drain } = parts;
+        let ExtractionParts {
+            caller,
+            account,
+            service,
+            cell,
+            progress,
+            budget,
+            writer,
+            recollection,
+            slice_ends,
+            drain,
+        } = parts;
         Self {
             caller,
             account,
@@ -101,6 +121,7 @@ impl<'a> Extraction<'a> {
             budget,
             state: Mutex::new(State::new(progress)),
             writer: AsyncMutex::new(writer),
+            recollection,
             slice_ends,
             drain,
         }

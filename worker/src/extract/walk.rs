@@ -35,7 +35,9 @@ type Joined = HashMap<String, Map<String, Value>>;
 impl Extraction<'_> {
     pub(super) async fn walks(&self) -> Result<(), Halt> {
         let operations = &self.service.operations;
-        let top = || operations.iter().filter(|o| o.parent.is_none() && o.opt_in.is_none());
+        // What was done is read only where there is time for it.
+        let off = |o: &Operation| o.history.is_some() && self.recollection.limit.is_zero();
+        let top = || operations.iter().filter(|o| o.parent.is_none() && o.opt_in.is_none() && !off(o));
         self.side_by_side(top().filter(|o| !o.joined && o.fallback_for.is_none())).await?;
         let denied = |index: usize| self.state().was_denied(&operations[index].name, &operations[index].action);
         let fallbacks: Vec<&Operation> = top().filter(|o| o.fallback_for.is_some_and(denied)).collect();
@@ -55,6 +57,9 @@ impl Extraction<'_> {
     }
 
     async fn walk(&self, operation: &Operation) -> Result<(), Halt> {
+        if let Some(history) = &operation.history {
+            return self.history(operation, history).await;
+        }
         if self.state().walk_finished(&operation.name) {
             return Ok(());
         }

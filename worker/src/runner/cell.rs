@@ -3,13 +3,14 @@
 use super::{
     TaskError, Worker,
     isolation::{POISON, Ward},
+    memory::CellMemory,
     persist,
     task::Done,
 };
 use crate::{
     account::Visit,
     call::Budget,
-    extract::{CellEnd, Extraction, ExtractionParts, Halt, outcome_of},
+    extract::{CellEnd, Extraction, ExtractionParts, Halt, Recollection, outcome_of},
     guard::Guard,
     reads::Reads,
     session::SessionError,
@@ -116,6 +117,7 @@ impl Worker {
         if progress.catalogue.is_none() {
             progress.catalogue = reads.and_then(Reads::foreign).map(str::to_owned);
         }
+        let memory = CellMemory { worker: self, cell, guard };
         let part = format!("part-{:016x}-0000.jsonl.zst", rand::random::<u64>());
         let extraction = Extraction::new(ExtractionParts {
             caller: &self.caller,
@@ -125,6 +127,7 @@ impl Worker {
             progress,
             budget: Budget::new(self.config.retries, self.config.throttles, true, guard.clone()),
             writer: RecordWriter::new(sink, ResultPaths(scan).cell(cell), part),
+            recollection: Recollection { limit: self.config.history, scan, memory: &memory },
             slice_ends: execution.began + self.config.slice,
             drain: self.draining.clone(),
         });
@@ -169,6 +172,7 @@ impl Worker {
             Some(Halt::Restart) => return self.start_over(execution, progress, Duration::ZERO).await,
             Some(Halt::Session(error)) => return self.no_session(execution, progress, writer, error).await,
             Some(Halt::Sink(error)) => return self.no_sink(execution, error).await,
+            Some(Halt::Store(error)) => return Err(error.into()),
         };
         // Denied everything: is the role still ours? Cells that were denied because it is not must not say "denied".
         if outcome == Outcome::Denied

@@ -4,6 +4,7 @@ mod cell;
 mod desk;
 mod isolation;
 mod member;
+mod memory;
 mod probing;
 mod task;
 
@@ -47,6 +48,8 @@ pub struct WorkerConfig {
     pub share: f64,
     /// After so long a cell hands in its part and queues itself again.
     pub slice: Duration,
+    /// How long a cell may read of what was done, in all its executions of one scan; zero: nothing of it is read.
+    pub history: Duration,
     /// How long draining may take before what is left is dropped (and delivered again).
     pub drain: Duration,
     /// Sessions are named `<prefix>-<account>-<epoch>`.
@@ -78,6 +81,7 @@ impl Default for WorkerConfig {
             cells: 192,
             share: 0.5,
             slice: Duration::from_secs(240),
+            history: Duration::from_secs(300),
             drain: Duration::from_secs(45),
             session_prefix: "SecurityV0".into(),
             session_policy: None,

@@ -61,8 +61,8 @@ fn empty_log(path: &Path) -> rusqlite::Result<bool> {
 }
 
 impl EmbeddedStore {
-    /// A grant that was erased is to leave the disk too. Where something holds up the log, its next turn overwrites it.
-    async fn erase_traces(&self) {
+    /// What was erased is to leave the disk too. Where something holds up the log, its next turn overwrites it.
+    pub(super) async fn erase_traces(&self) {
         let path = self.path.clone();
         match tokio::task::spawn_blocking(move || empty_log(&path)).await {
             Ok(Ok(true)) => {}

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, Event, EventTrail,
     LearnedFactor, LedgerLine, NumberedEvent, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
-    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError,
+    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, activity::Activity,
 };
 use jiff::Timestamp;
 use std::{collections::BTreeMap, sync::mpsc, time::Duration};
@@ -73,6 +73,9 @@ awake! { Store:
     close_denial(scan: &ScanId, account: &AccountId) -> ();
     learned(account: &AccountId) -> Vec<LearnedFactor>;
     keep_learned(account: &AccountId, factors: &[LearnedFactor]) -> ();
+    activity(account: &AccountId, region: &str) -> Activity;
+    add_activity(account: &AccountId, region: &str, news: &Activity, oldest: Timestamp) -> Activity;
+    forget_activity(account: &AccountId) -> ();
     take_shared(bucket: &str, rate: f64, burst: f64) -> Option<Duration>;
 }
 
