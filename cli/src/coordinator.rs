@@ -9,7 +9,7 @@ use crate::{
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    shared_folder, signals,
+    services, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::SealedGrants;
@@ -18,7 +18,7 @@ use fleetscan_coordinator::{
     fleet::{Coordinator, FleetOptions, FleetParts, ScheduleOptions},
     live::Live,
 };
-use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountId, DEFAULT_PROFILE, SystemClock, TaskQueue};
 use fleetscan_worker::WorkerConfig;
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         registry: memory.registry,
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
-        catalogue: Arc::new(Catalogue::built_in().clone()),
+        catalogue: Arc::new(services::catalogue().clone()),
         open_sink: Arc::new(move |name| shared_folder::open_and_mark(name, &sinks, &epoch)),
     };
     let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());

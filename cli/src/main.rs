@@ -31,6 +31,7 @@ mod results;
 mod scan;
 mod scans;
 mod secrecy;
+mod services;
 mod shared_folder;
 mod signals;
 mod simulator;
@@ -73,6 +74,9 @@ fn main() -> ExitCode {
 
 async fn run(args: args::Args) -> Result<u8, failure::Failure> {
     let terminal = terminal::Terminal::find(args.global.no_color.is_some());
+    if let Some(folder) = &args.global.catalogue {
+        services::add(folder)?;
+    }
     match args.command {
         args::Command::Demo(args) => demo::run(args, terminal).await,
         args::Command::Scan(args) => {

@@ -8,7 +8,7 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     numbers::{grouped, many},
     out::Out,
-    profile, signals,
+    profile, services, signals,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{
@@ -39,7 +39,7 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
     match args.command {
         ScansCommand::Start { wait, resume: None, accounts, regions, services, profile, out, deadline_minutes } => {
             let (profile, profile_file) = profile::of_scan(&profile)?;
-            let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+            let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
             let request = StartRequest {
                 accounts: accounts.iter().map(|id| account(id)).collect::<Result<_, _>>()?,
                 regions,
@@ -52,7 +52,7 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
                 scheduled: false,
             };
             let (store, registry) = (memory.store.as_ref(), memory.registry.as_ref());
-            let started = start(store, registry, Catalogue::built_in(), SystemClock.now(), request)
+            let started = start(store, registry, services::catalogue(), SystemClock.now(), request)
                 .await
                 .map_err(Failure::from)?;
             if started.paused > 0 {

@@ -6,11 +6,11 @@ use crate::{
     failure::{COMPLETE, Failure},
     hub,
     listen::{self, Page},
-    profile, scan, shared_folder, signals,
+    profile, scan, services, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
-use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue};
 use fleetscan_worker::{Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
     let epoch = memory.fleet.epoch().await?;
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
-    let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
+    let part = profile::named(DEFAULT_PROFILE)?.of(services::catalogue()).map_err(Failure::failed)?;
     let config = WorkerConfig {
         name: name.clone(),
         slice: Duration::from_secs(args.slice_seconds),
@@ -49,7 +49,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
                 Arc::new(move |name| shared_folder::open_marked(name, &sinks, &epoch)),
             )),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
-            catalogue: Arc::new(Catalogue::built_in().clone()),
+            catalogue: Arc::new(services::catalogue().clone()),
             hub,
             clock: Arc::new(SystemClock),
             fleet: Some(memory.fleet),

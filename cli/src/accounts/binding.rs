@@ -1,21 +1,21 @@
 //! Which version of a profile an account's owner was told of, and what a newer one would add.
 
 use super::say;
-use crate::{failure::Failure, numbers::many, profile};
+use crate::{failure::Failure, numbers::many, profile, services};
 use fleetscan_coordinator::{Connections, Offered};
-use fleetscan_proto::{AccountId, Profile, RegisteredAccount, catalogue::Catalogue};
+use fleetscan_proto::{AccountId, Profile, RegisteredAccount};
 use serde_json::json;
 use std::io::Write;
 
 /// What a profile reads at present, by its name or its file.
 pub fn offered(profile: &str) -> Result<Offered, Failure> {
-    Offered::of(&profile::named(profile)?, Catalogue::built_in()).map_err(Failure::usage)
+    Offered::of(&profile::named(profile)?, services::catalogue()).map_err(Failure::usage)
 }
 
 /// What the newest version of an account's profile reads, and its owner was not told of. Of a profile of the operator's
 /// own, only its file could tell.
 pub fn would_add(account: &RegisteredAccount) -> Vec<String> {
-    let newest = Profile::built_in(&account.profile).and_then(|p| Offered::of(p, Catalogue::built_in()).ok());
+    let newest = Profile::built_in(&account.profile).and_then(|p| Offered::of(p, services::catalogue()).ok());
     newest.map(|offered| offered.beyond(account)).unwrap_or_default()
 }
 

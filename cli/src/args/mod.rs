@@ -46,6 +46,10 @@ pub struct Global {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Folder of catalogue files (*.toml) of your own: services to read beside the built-in ones; the same for every
+    /// process of a fleet
+    #[arg(long, global = true, env = "FLEETSCAN_CATALOGUE", value_name = "DIR")]
+    pub catalogue: Option<PathBuf>,
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
 }
