@@ -17,7 +17,7 @@ CATALOGUE = pathlib.Path(__file__).resolve().parents[2] / "proto" / "catalogue"
 def aws(fleetscan, tmp_path_factory):
     """Two accounts where everything can be read."""
     folder = tmp_path_factory.mktemp("simulated")
-    world = "lambda:ListFunctions=3,sns:ListTopics=2,s3:ListBuckets=3,ec2:DescribeInstances=2,iam:ListUsers=2;regions=2"
+    world = "lambda:ListFunctions=3,sns:ListTopics=2,s3:ListBuckets=3,ec2:DescribeInstances=2,iam:ListUsers=2,iam:GetAccountAuthorizationDetails=2;regions=2"
     simulator = simulated.Simulated(fleetscan, folder, "--accounts", "2", "--limits", "off", "--world", world)
     simulator.file = folder / "accounts.toml"
     yield simulator
