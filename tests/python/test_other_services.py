@@ -271,3 +271,30 @@ def test_a_folder_that_asks_for_what_may_not_be_read_is_refused_before_anything_
 def test_a_folder_without_files_is_named(fleetscan, tmp_path):
     ended = run(fleetscan, "catalogue", "list", "--catalogue", tmp_path)
     assert ended.returncode == 2 and "there is no *.toml" in ended.stderr
+
+
+def test_a_connected_account_reads_nothing_of_them_before_its_owner_was_told(fleetscan, tmp_path):
+    """One, then all: `accounts show` says what would be added, `upgrade-profile` adds it."""
+    keep = {"FLEETSCAN_KEY": "A" * 43 + "=", "FLEETSCAN_DATA": str(tmp_path / "data")}
+    ids = [accounts.number(n) for n in (710, 711, 712)]
+    (tmp_path / "id").write_text(accounts.EXTERNAL_ID)
+
+    def ask(*command):
+        ended = run(fleetscan, "accounts", *command, "--json", **keep)
+        assert ended.returncode == 0, ended.stderr
+        return [json.loads(line) for line in ended.stdout.splitlines()]
+
+    def would_add(account, *more):
+        return ask("show", account, *more)[0]["upgrade_adds"]
+
+    for account in ids:
+        ask("add", account, "--role-arn", f"arn:aws:iam::{account}:role/{accounts.ROLE}", "--external-id-file", tmp_path / "id", "--profile", "full")
+    assert [would_add(account) for account in ids] == [[], [], []]
+    added = would_add(ids[0], "--catalogue", SERVICES)
+    assert {"sqs:ListQueues", "route53:ListResourceRecordSets", "glue:GetJobs"} <= set(added)
+    assert {name.split(":")[0] for name in added} == set(NAMES)
+    [moved] = ask("upgrade-profile", ids[0], "--catalogue", SERVICES)
+    assert sorted(moved["added"]) == sorted(added)
+    assert would_add(ids[0], "--catalogue", SERVICES) == [] and would_add(ids[1], "--catalogue", SERVICES) == added
+    everyone = ask("upgrade-profile", "--all", "--catalogue", SERVICES)
+    assert [len(one["added"]) for one in sorted(everyone, key=lambda one: one["id"])] == [0, len(added), len(added)]

@@ -191,3 +191,18 @@ def test_service_last_accessed_details_are_read_where_a_profile_asks_for_them(aw
         used += len(found)
     assert used and count("GetServiceLastAccessedDetailsWithEntities") >= used
     assert any(entry["EntityInfo"]["Arn"] for r in principals for entry in r["properties"].get("ServicesLastAccessedBy", []))
+
+
+def test_half_a_million_revisions_of_task_definitions_cost_a_call_a_family(fleetscan, tmp_path):
+    world = "ecs:ListTaskDefinitions=500000,ecs:ListTaskDefinitionFamilies=120;regions=1"
+    simulator = simulated.Simulated(fleetscan, tmp_path, "--accounts", "1", "--limits", "off", "--world", world)
+    simulator.file = tmp_path / "accounts.toml"
+    try:
+        ended = run(fleetscan, simulator, tmp_path, "--services", "ecs")
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        called = calls(simulator)
+        assert called["ecs:DescribeTaskDefinition"] == 120 and "ecs:ListTaskDefinitions" not in called
+        regions = len({cell["region"] for cell in results.Scan(tmp_path / "out").ledger})
+        assert called["ecs:ListTaskDefinitionFamilies"] == 2 + regions - 1, "two pages of families where they are, an empty one elsewhere"
+    finally:
+        simulator.end()
