@@ -99,6 +99,14 @@ async fn begun(
     text: &str,
     object: Value,
 ) -> Result<u8, Failure> {
+    let others: Vec<String> =
+        memory.fleet.workers().await?.into_iter().filter(services::differs).map(|worker| worker.worker).collect();
+    if !others.is_empty() {
+        display::note(&format!(
+            "warning: another catalogue than this command's have {}: services that they do not know wait for the others",
+            others.join(", ")
+        ));
+    }
     if wait {
         display::note(text);
         return watch_scan(memory, id, json, terminal).await;

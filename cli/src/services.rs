@@ -1,7 +1,7 @@
 //! The catalogue that this process reads by: the one that it was built with, and the operator's own files beside it.
 
 use crate::{catalogue, failure::Failure, numbers::many};
-use fleetscan_proto::catalogue::Catalogue;
+use fleetscan_proto::{WorkerReport, catalogue::Catalogue};
 use std::{fs, path::Path, sync::OnceLock};
 
 /// Set once, before the first command looks at it.
@@ -10,6 +10,11 @@ static IN_USE: OnceLock<Catalogue> = OnceLock::new();
 /// The catalogue of this process.
 pub fn catalogue() -> &'static Catalogue {
     IN_USE.get().unwrap_or_else(|| Catalogue::built_in())
+}
+
+/// Whether a worker reads by another catalogue than this process: another version, or other files of the operator's.
+pub fn differs(worker: &WorkerReport) -> bool {
+    !worker.catalogue.is_empty() && worker.catalogue != catalogue().digest()
 }
 
 /// Adds the `*.toml` of a folder to the services that are read. What can be read stays what the gate lets through, and a
