@@ -1,4 +1,5 @@
-"""Holds the catalogue against botocore's models: `python check_catalogue.py` prints every difference and exits 1.
+"""Holds the catalogue, or the files that are named, against botocore's models: `python check_catalogue.py [FILE…]` prints
+every difference and exits 1.
 
 Protocol, versions, names, paths, parameters, paging, result keys, fields and error codes of every operation: what AWS's
 own models do not know must not be in a file. The one thing that they do not tell is the IAM action.
@@ -432,9 +433,10 @@ def paths():
 
 
 def main():
-    problems = [problem for path in paths() for problem in File(path.read_text()).check()]
+    chosen = list(map(pathlib.Path, sys.argv[1:])) or paths()
+    problems = [problem for path in chosen for problem in File(path.read_text()).check()]
     problems += [f"{name}: [xml] is not what AWS's model says: run xml_hints.py --write" for name in xml_hints.differing()]
-    print("\n".join(problems) or f"{len(paths())} files agree with botocore {botocore.__version__}")
+    print("\n".join(problems) or f"{len(chosen)} files agree with botocore {botocore.__version__}")
     return bool(problems)
 
 
