@@ -5,7 +5,7 @@ use crate::{
     deploy,
     failure::{COMPLETE, Failure},
     numbers::many,
-    profile,
+    profile, services,
 };
 use fleetscan_proto::{
     Profile,
@@ -16,23 +16,10 @@ use serde_json::{Value, json};
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-/// What a process of the fleet may read: the files that it was built with; in tests those of a folder.
-pub fn of_this_process(folder: Option<&Path>) -> Result<Arc<Catalogue>, Failure> {
-    let Some(folder) = folder else { return Ok(Arc::new(Catalogue::built_in().clone())) };
-    let unreadable = |error: std::io::Error| Failure::usage(format!("{}: {error}", folder.display()));
-    let mut texts = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        texts.push((name, std::fs::read_to_string(&path).map_err(unreadable)?));
-    }
-    texts.sort();
-    let files = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-    Catalogue::from_files(files).map(Arc::new).map_err(Failure::usage)
-}
+/// Services with an SDK client of their own.
+const TYPED: [&str; 3] = ["iam", "s3", "sts"];
 
 pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
     match args.command {
@@ -53,20 +40,20 @@ pub fn run(args: CatalogueArgs) -> Result<u8, Failure> {
 
 fn template(profile: &str, stackset: bool) -> Result<u8, Failure> {
     let profile = profile::named(profile)?;
-    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
     let variant = if stackset { deploy::Variant::StackSet } else { deploy::Variant::Role };
     write!(std::io::stdout().lock(), "{}", deploy::template(&profile, &part, variant))?;
     Ok(COMPLETE)
 }
 
 fn policies(profile: &str, of: PolicyArg, role_name: &str, json: bool) -> Result<u8, Failure> {
-    let part = profile::named(profile)?.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let part = profile::named(profile)?.of(services::catalogue()).map_err(Failure::usage)?;
     let documents = match of {
         PolicyArg::Role => deploy::role_policies(&part),
         PolicyArg::Session => {
             vec![deploy::session_document(&policy::session_policy(&part).map_err(Failure::failed)?)?]
         }
-        PolicyArg::Boundary => vec![deploy::boundary_policy(Catalogue::built_in())?],
+        PolicyArg::Boundary => vec![deploy::boundary_policy(services::catalogue())?],
         PolicyArg::Hub => vec![policy::hub(role_name)],
     };
     show_policies(&documents, json)
@@ -99,7 +86,7 @@ fn write(root: &Path, json: bool) -> Result<u8, Failure> {
 }
 
 fn services(json: bool) -> Result<u8, Failure> {
-    let catalogue = Catalogue::built_in();
+    let catalogue = services::catalogue();
     let mut stdout = std::io::stdout().lock();
     if json {
         let list: Vec<Value> = catalogue.services().iter().map(|service| service_json(service)).collect();
@@ -126,7 +113,7 @@ fn services(json: bool) -> Result<u8, Failure> {
 }
 
 fn operations(id: &str, json: bool) -> Result<u8, Failure> {
-    let Some(service) = Catalogue::built_in().service(id) else {
+    let Some(service) = services::catalogue().service(id) else {
         return Err(Failure::usage(format!("there is no service {id:?}: `fleetscan catalogue list` names them all")));
     };
     let mut stdout = std::io::stdout().lock();
@@ -159,13 +146,12 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
     let pairs = || texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let mut mistakes: Vec<String> =
         pairs().filter_map(|pair| Catalogue::from_files([pair]).err()).map(|mistake| mistake.to_string()).collect();
-    let together = if files.is_empty() { Ok(Catalogue::built_in().clone()) } else { Catalogue::from_files(pairs()) };
+    let together = if files.is_empty() { Ok(services::catalogue().clone()) } else { Catalogue::from_files(pairs()) };
     if let (Err(mistake), true) = (&together, mistakes.is_empty()) {
         mistakes.push(mistake.to_string());
     }
     if let Ok(catalogue) = &together {
-        mistakes.extend(forbidden(catalogue));
-        mistakes.extend(policies_that_do_not_fit(catalogue, files.is_empty()));
+        mistakes.extend(self::mistakes(catalogue, files.is_empty()));
     }
     match together {
         Ok(catalogue) if mistakes.is_empty() => {
@@ -180,6 +166,16 @@ fn check(files: &[PathBuf], json: bool) -> Result<u8, Failure> {
         }
         _ => Err(Failure::usage(mistakes.join("\n  "))),
     }
+}
+
+/// What is wrong with a catalogue whose files can be read; `whole`: the built-in services are in it, and the profiles with
+/// them.
+pub fn mistakes(catalogue: &Catalogue, whole: bool) -> Vec<String> {
+    let mut mistakes = forbidden(catalogue);
+    let typed = catalogue.services().iter().filter(|service| service.typed && !TYPED.contains(&service.id.as_str()));
+    mistakes.extend(typed.map(|service| format!("{}: `typed` is for {} alone", service.id, TYPED.join(", "))));
+    mistakes.extend(policies_that_do_not_fit(catalogue, whole));
+    mistakes
 }
 
 /// Operations that the gate would refuse, whatever the file says.

@@ -3,14 +3,13 @@
 use crate::{
     args::CoordinatorArgs,
     backing::{self, Memory},
-    catalogue,
     failure::{COMPLETE, Failure},
     hub,
     listen::{self, Page},
     machine::HubIdentity,
     out::Out,
     page::{Access, Site},
-    receivers, shared_folder, signals,
+    receivers, services, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::SealedGrants;
@@ -26,10 +25,6 @@ use std::{sync::Arc, time::Duration};
 pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     let name = backing::own_name(args.name.as_deref());
-    #[cfg(debug_assertions)]
-    let catalogue = catalogue::of_this_process(args.catalogue.as_deref())?;
-    #[cfg(not(debug_assertions))]
-    let catalogue = catalogue::of_this_process(None)?;
     let memory = Memory::of_fleet(&args.store).await?;
     // Before the first scan, so that workers and `doctor` on other hosts can see whether they have the same folder.
     let epoch = memory.fleet.epoch().await?;
@@ -78,7 +73,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         receivers,
         hub: Arc::new(check),
         clock: Arc::new(SystemClock),
-        catalogue,
+        catalogue: Arc::new(services::catalogue().clone()),
         open_sink: Arc::new(move |name| shared_folder::open_and_mark(name, &sinks, &epoch)),
     };
     let (store, fleet, registry) = (parts.store.clone(), parts.fleet.clone(), parts.registry.clone());

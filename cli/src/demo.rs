@@ -6,13 +6,13 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure},
     machine::{Ended, Machine},
     out::Out,
-    profile, scan, signals,
+    profile, scan, services, signals,
     summary::Summary,
     terminal::Terminal,
     verdict::Verdict,
 };
 use fleetscan_coordinator::{AccountsFile, ScanOptions, ScanRequest};
-use fleetscan_proto::{DEFAULT_PROFILE, catalogue::Catalogue};
+use fleetscan_proto::DEFAULT_PROFILE;
 use fleetscan_simulator::{Config, Limits, Simulator};
 use fleetscan_worker::{Hub, HubOptions};
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
@@ -36,6 +36,7 @@ pub async fn run(args: DemoArgs, terminal: Terminal) -> Result<u8, Failure> {
         accounts: args.accounts as usize,
         latency: LATENCY,
         limits: Limits::Published,
+        catalogue: Arc::new(services::catalogue().clone()),
         ..Config::default()
     };
     let simulator = Simulator::start(config, listener).await.map_err(Failure::failed)?;
@@ -48,7 +49,7 @@ pub async fn run(args: DemoArgs, terminal: Terminal) -> Result<u8, Failure> {
     };
     let hub = Hub::connect(hub).await.map_err(Failure::failed)?;
     display::note(&format!("A simulated AWS answers at {}", simulator.endpoint()));
-    let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
+    let part = profile::named(DEFAULT_PROFILE)?.of(services::catalogue()).map_err(Failure::failed)?;
     let machine = Machine {
         hub: Arc::new(hub),
         data: args.out.join("data"),

@@ -33,6 +33,7 @@ mod results;
 mod scan;
 mod scans;
 mod secrecy;
+mod services;
 mod shared_folder;
 mod signals;
 mod simulator;
@@ -75,6 +76,13 @@ fn main() -> ExitCode {
 
 async fn run(args: args::Args) -> Result<u8, failure::Failure> {
     let terminal = terminal::Terminal::find(args.global.no_color.is_some());
+    if let Some(folder) = &args.global.catalogue {
+        services::add(folder)?;
+    }
+    #[cfg(debug_assertions)]
+    if let Some(folder) = &args.global.catalogue_instead {
+        services::replace(folder)?;
+    }
     match args.command {
         args::Command::Demo(args) => demo::run(args, terminal).await,
         args::Command::Scan(args) => {

@@ -25,7 +25,9 @@ Read from the environment alone, since a flag would show in the process list:
 | `AWS_ENDPOINT_URL` | replaces AWS's hosts, for tests and the simulator |
 
 For every command: `-v` and `-vv` log more; `FLEETSCAN_LOG` filters the log (`warn,fleetscan_worker=debug`),
-`FLEETSCAN_LOG_FORMAT` is `text`, `json` or `auto`, and `NO_COLOR` turns colours off.
+`FLEETSCAN_LOG_FORMAT` is `text`, `json` or `auto`, and `NO_COLOR` turns colours off. `--catalogue DIR`
+(`FLEETSCAN_CATALOGUE`) adds catalogue files of your own, `DIR/*.toml`, to the services that are read; every process of a
+fleet is to have the same.
 ";
 
 /// The page's text.
@@ -66,7 +68,7 @@ fn write_command(page: &mut String, above: &str, command: &Command, known: &BTre
 
 /// What people are to use: not what only tests do, nor what every command has.
 fn is_shown(arg: &Arg) -> bool {
-    !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "verbose")
+    !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "verbose" | "catalogue")
 }
 
 fn about(command: &Command) -> String {

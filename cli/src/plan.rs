@@ -5,11 +5,11 @@ use crate::{
     display,
     failure::{COMPLETE, Failure},
     numbers::{grouped, many, rate, time},
-    profile, scan,
+    profile, scan, services,
     terminal::Terminal,
 };
 use fleetscan_forecast::{Bound, Estate, Figures, Setting, Sizes, simulate};
-use fleetscan_proto::{Profile, catalogue::Catalogue};
+use fleetscan_proto::Profile;
 use std::{
     io::Write,
     path::Path,
@@ -40,7 +40,7 @@ const MODELLED: [&str; 4] = [
 
 pub async fn run(args: PlanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let (profile, profile_file) = profile::of_scan(&args.profile)?;
-    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
     let worker = scan::worker_config(args.concurrency, args.share, &part)?;
     let sizes = sizes(&args.sizes)?;
     let estate = Estate::new(args.accounts, args.regions, Arc::new(part), sizes, args.seed).map_err(Failure::usage)?;
@@ -49,6 +49,7 @@ pub async fn run(args: PlanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let asked = Asked { counts, shards, estate: Arc::new(estate), profile, args };
     let setting = Setting {
         workers: 1,
+        catalogue: Arc::new(services::catalogue().clone()),
         worker,
         profile: asked.profile.name().to_owned(),
         profile_file,

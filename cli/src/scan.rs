@@ -8,7 +8,7 @@ use crate::{
     machine::{Ended, Machine},
     numbers::many,
     out::Out,
-    profile, signals,
+    profile, services, signals,
     summary::shell_word,
     terminal::Terminal,
 };
@@ -19,7 +19,7 @@ use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let profile = profile::named(&args.profile)?;
-    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
     let file = read_accounts(&args, &profile, &part)?;
     for warning in &file.warnings {
         display::note(&format!("warning: {warning}"));
@@ -182,7 +182,7 @@ pub fn read_named(what: &str, path: &Path) -> Result<String, String> {
 
 /// A service that is in no catalogue, or not in this profile.
 pub fn not_read(name: &str, profile: &Profile, part: &Catalogue) -> Option<String> {
-    let services: Vec<&str> = Catalogue::built_in().scanned().map(|service| service.id.as_str()).collect();
+    let services: Vec<&str> = services::catalogue().scanned().map(|service| service.id.as_str()).collect();
     unknown("service", name, &services).or_else(|| {
         let reads = part.scanned().any(|service| service.id == name);
         (!reads).then(|| format!("--services: profile {} does not read {name}", profile.name()))

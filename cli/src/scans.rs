@@ -8,7 +8,7 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     numbers::{grouped, many},
     out::Out,
-    profile, signals,
+    profile, services, signals,
     terminal::Terminal,
 };
 use fleetscan_coordinator::{
@@ -39,7 +39,7 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
     match args.command {
         ScansCommand::Start { wait, resume: None, accounts, regions, services, profile, out, deadline_minutes } => {
             let (profile, profile_file) = profile::of_scan(&profile)?;
-            let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+            let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
             let request = StartRequest {
                 accounts: accounts.iter().map(|id| account(id)).collect::<Result<_, _>>()?,
                 regions,
@@ -52,7 +52,7 @@ pub async fn run(args: ScansArgs, terminal: Terminal) -> Result<u8, Failure> {
                 scheduled: false,
             };
             let (store, registry) = (memory.store.as_ref(), memory.registry.as_ref());
-            let started = start(store, registry, Catalogue::built_in(), SystemClock.now(), request)
+            let started = start(store, registry, services::catalogue(), SystemClock.now(), request)
                 .await
                 .map_err(Failure::from)?;
             if started.paused > 0 {
@@ -99,6 +99,14 @@ async fn begun(
     text: &str,
     object: Value,
 ) -> Result<u8, Failure> {
+    let others: Vec<String> =
+        memory.fleet.workers().await?.into_iter().filter(services::differs).map(|worker| worker.worker).collect();
+    if !others.is_empty() {
+        display::note(&format!(
+            "warning: another catalogue than this command's have {}: services that they do not know wait for the others",
+            others.join(", ")
+        ));
+    }
     if wait {
         display::note(text);
         return watch_scan(memory, id, json, terminal).await;

@@ -4,13 +4,14 @@ use crate::{
     args::SimulatorArgs,
     failure::{COMPLETE, Failure},
     numbers::{grouped, many, rate},
-    signals,
+    services, signals,
     summary::shell_word,
 };
 use fleetscan_simulator::{Config, Limits, Simulator, Sizes, WorldKind};
 use std::{
     collections::BTreeMap,
     io::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
         limits: limits(&args.limits)?,
         world: world(&args.world)?,
         holes: args.world == "demo",
+        catalogue: Arc::new(services::catalogue().clone()),
         ..Config::default()
     };
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {

@@ -4,8 +4,9 @@ use crate::{
     args::{SwitchArgs, SwitchCommand},
     backing::Memory,
     failure::{COMPLETE, Failure},
+    services,
 };
-use fleetscan_proto::{Clock as _, KillSwitch, SystemClock, catalogue::Catalogue};
+use fleetscan_proto::{Clock as _, KillSwitch, SystemClock};
 use std::io::Write as _;
 
 pub async fn run(args: SwitchArgs) -> Result<u8, Failure> {
@@ -51,7 +52,7 @@ fn say(out: &mut impl std::io::Write, json: bool, text: &str, object: &impl serd
 /// A switch for what nobody calls would seem to work.
 fn check(what: &str) -> Result<(), Failure> {
     let (service, operation) = what.split_once(':').map_or((what, None), |(service, op)| (service, Some(op)));
-    let catalogue = Catalogue::built_in();
+    let catalogue = services::catalogue();
     let Some(found) = catalogue.service(service) else {
         return Err(Failure::usage(format!("there is no service {service:?}: see `fleetscan catalogue list`")));
     };

@@ -3,25 +3,20 @@
 use crate::{
     args::WorkerArgs,
     backing::{self, Memory},
-    catalogue,
     failure::{COMPLETE, Failure},
     hub,
     listen::{self, Page},
-    profile, scan, shared_folder, signals,
+    profile, scan, services, shared_folder, signals,
     vitals::Vitals,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
-use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue, catalogue::Catalogue};
+use fleetscan_proto::{AccountRegistry, DEFAULT_PROFILE, SystemClock, TaskQueue};
 use fleetscan_worker::{Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{sync::Arc, time::Duration};
 
 pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let stop = signals::stop_in_order()?;
     let name = backing::own_name(args.name.as_deref());
-    #[cfg(debug_assertions)]
-    let catalogue = catalogue::of_this_process(args.catalogue.as_deref())?;
-    #[cfg(not(debug_assertions))]
-    let catalogue = catalogue::of_this_process(None)?;
     let keys = backing::keys(&args.key)?;
     let memory = Memory::of_fleet(&args.store).await?;
     check_keys(memory.registry.as_ref(), &keys).await?;
@@ -33,7 +28,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
     let queue: Arc<dyn TaskQueue> = Arc::new(backing::queue(&args.broker, &name).await?);
     let epoch = memory.fleet.epoch().await?;
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
-    let part = profile::named(DEFAULT_PROFILE)?.of(Catalogue::built_in()).map_err(Failure::failed)?;
+    let part = profile::named(DEFAULT_PROFILE)?.of(services::catalogue()).map_err(Failure::failed)?;
     let config = WorkerConfig {
         name: name.clone(),
         slice: Duration::from_secs(args.slice_seconds),
@@ -55,7 +50,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
                 Arc::new(move |name| shared_folder::open_marked(name, &sinks, &epoch)),
             )),
             grants: Arc::new(SealedGrants::new(memory.registry, keys)),
-            catalogue,
+            catalogue: Arc::new(services::catalogue().clone()),
             hub,
             clock: Arc::new(SystemClock),
             fleet: Some(memory.fleet),

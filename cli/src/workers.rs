@@ -5,6 +5,7 @@ use crate::{
     backing::Memory,
     failure::{COMPLETE, Failure},
     numbers::{grouped, many},
+    services,
     terminal::Terminal,
 };
 use std::io::Write as _;
@@ -39,7 +40,11 @@ pub async fn run(args: WorkersArgs, terminal: Terminal) -> Result<u8, Failure> {
             grouped(worker.in_work),
             grouped(worker.calls),
             worker.version,
-            if worker.draining { "  draining" } else { "" }
+            match (worker.draining, services::differs(worker)) {
+                (true, _) => "  draining",
+                (false, true) => "  another catalogue than this command's",
+                (false, false) => "",
+            }
         )?;
     }
     writeln!(stdout, "{}", many(workers.len() as u64, "worker"))?;

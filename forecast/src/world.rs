@@ -33,6 +33,8 @@ const SESSION_SERVES: f64 = 840.0;
 /// A scan to simulate.
 #[derive(Debug, Clone)]
 pub struct Setting {
+    /// The catalogue that the fleet's processes have; the estate's is a profile's part of it.
+    pub catalogue: Arc<Catalogue>,
     /// Workers, each as the command `worker` sets one.
     pub workers: usize,
     /// How each of them works: concurrency, cells, share, time slice.
@@ -307,7 +309,7 @@ impl<'a> World<'a> {
                 store: store.clone(),
                 sinks: Arc::new(Sinks::One(Arc::new(Nowhere))),
                 grants: self.accounts.clone(),
-                catalogue: Arc::new(Catalogue::built_in().clone()),
+                catalogue: Arc::clone(&self.setting.catalogue),
                 hub: aws.clone(),
                 clock: clock.clone(),
                 fleet: Some(store.clone()),

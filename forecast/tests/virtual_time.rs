@@ -29,6 +29,7 @@ fn estate(accounts: u32, regions: usize, sizes: &str) -> Arc<Estate> {
 
 fn setting(workers: usize) -> Setting {
     Setting {
+        catalogue: Arc::new(Catalogue::built_in().clone()),
         workers,
         worker: WorkerConfig { share: SHARE, ..WorkerConfig::default() },
         profile: "securityv0".into(),

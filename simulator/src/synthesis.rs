@@ -51,9 +51,10 @@ fn is_list(operation: &Operation, emit: &Emit) -> bool {
 fn item(service: &Service, operation: &Operation, index: usize, emit: &Emit) -> Result<Value, String> {
     let mut item = Value::Object(Map::new());
     let mut whole = None;
-    let mut want = |path: &FieldPath, value: Value| match keys(path.as_str()) {
-        Some(path) => put(&mut item, &path, value),
-        None => whole = Some(value),
+    let mut want = |path: &FieldPath, value: Value| match path.as_str() {
+        // The item is a text, and has no members.
+        "." => whole = Some(value),
+        path => merge(&mut item, along(&path.split('|').next().unwrap_or(path).split('.').collect::<Vec<_>>(), value)),
     };
     if emit.is_record() {
         let named = [Some(&emit.id), emit.arn.as_ref(), emit.name.as_ref()];
@@ -80,7 +81,8 @@ fn item(service: &Service, operation: &Operation, index: usize, emit: &Emit) -> 
     for path in &operation.redact {
         want(path, json!("${secret}"));
     }
-    for path in &operation.decode {
+    let is_whole = |path: &&FieldPath| path.as_str() == ".";
+    for path in operation.decode.iter().filter(|path| !is_whole(path)) {
         want(path, json!({"$json": {"Version": "2012-10-17", "Statement": []}}));
     }
     if let Some(merge) = &operation.merge {
@@ -89,8 +91,43 @@ fn item(service: &Service, operation: &Operation, index: usize, emit: &Emit) -> 
         }
     }
     match whole {
-        Some(whole) if item.as_object().is_some_and(Map::is_empty) => Ok(whole),
-        _ => Ok(item),
+        Some(whole) => Ok(whole),
+        // What is to be decoded as a whole is a text that holds all this.
+        None if operation.decode.iter().any(|path| is_whole(&path)) => Ok(json!({ "$json": item })),
+        None => Ok(item),
+    }
+}
+
+/// A value where the parts of a path lead: `A[].*` is a list in `A` whose one element has a member with it.
+fn along(parts: &[&str], value: Value) -> Value {
+    let Some((part, rest)) = parts.split_first() else { return value };
+    let name = part.trim_end_matches("[]");
+    let lists = (part.len() - name.len()) / 2;
+    let inner = (0..lists).fold(along(rest, value), |inner, _| Value::Array(vec![inner]));
+    match name {
+        "" | "**" => inner,
+        "*" => Value::Object(Map::from_iter([("any".to_owned(), inner)])),
+        name => Value::Object(Map::from_iter([(name.to_owned(), inner)])),
+    }
+}
+
+/// Adds what `value` has no other value for yet.
+fn merge(value: &mut Value, more: Value) {
+    match (value, more) {
+        (Value::Object(members), Value::Object(more)) => {
+            for (name, more) in more {
+                match members.get_mut(&name) {
+                    Some(known) => merge(known, more),
+                    None => drop(members.insert(name, more)),
+                }
+            }
+        }
+        (Value::Array(list), Value::Array(more)) => {
+            if let (Some(first), Some(more)) = (list.first_mut(), more.into_iter().next()) {
+                merge(first, more);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,4 +1,5 @@
-"""Holds the catalogue against botocore's models: `python check_catalogue.py` prints every difference and exits 1.
+"""Holds the catalogue, or the files that are named, against botocore's models: `python check_catalogue.py [FILE…]` prints
+every difference and exits 1.
 
 Protocol, versions, names, paths, parameters, paging, result keys, fields and error codes of every operation: what AWS's
 own models do not know must not be in a file. The one thing that they do not tell is the IAM action.
@@ -15,6 +16,9 @@ import wanted
 import xml_hints
 
 CATALOGUE = pathlib.Path(__file__).resolve().parents[2] / "proto" / "catalogue"
+
+# Protocols that catalogue files can name, as botocore calls them.
+OURS = ("json", "rest-json", "rest-xml", "query", "ec2")
 
 # Codes that services answer and the models lack: S3's and EC2's models hardly name any.
 UNMODELLED = {
@@ -79,7 +83,7 @@ def fields(text):
     """The paths that a template reads; alternatives apart."""
     if "{" not in text:
         return text.split("|")
-    return [p for inner in re.findall(r"\{([^}]*)\}", text) if not inner.startswith("$") for p in inner.split("|")]
+    return [p for inner in re.findall(r"\{([^}]*)\}", text) if not inner.startswith("$") for p in inner.removesuffix("/").split("|")]
 
 
 def parents(operation):
@@ -105,7 +109,7 @@ class Row:
 def bound_paths(binding):
     """The paths that a binding reads: one, or those in a text's braces."""
     if "{" in binding:
-        return [p for p in re.findall(r"\{([^}]*)\}", binding) if not p.startswith("$")]
+        return [p.removesuffix("/") for p in re.findall(r"\{([^}]*)\}", binding) if not p.startswith("$")]
     return [binding.replace("*", "")]
 
 
@@ -164,6 +168,9 @@ class File:
     def metadata(self):
         meta, file = self.model.metadata, self.file
         protocol = meta["protocol"]
+        # Some speak several; botocore's favourite need not be one of ours.
+        if protocol not in OURS:
+            protocol = next((p for p in meta.get("protocols", ()) if p in OURS), protocol)
         self.expect("protocol", self.protocol, f"json-{meta['jsonVersion']}" if protocol == "json" else protocol)
         signing = file.get("signing_name", self.id)
         self.expect("signing_name", signing, self.model.signing_name)
@@ -292,6 +299,13 @@ class File:
         for role in ("out", "more"):
             if role in pages and follow(model.output_shape, pages[role]) is None:
                 self.say(operation, f"pages.{role}: no {pages[role]} in the answer")
+        for name, path in pages.get("also", {}).items():
+            if name not in known or follow(model.output_shape, path) is None:
+                self.say(operation, f"pages.also: no parameter {name}, or no {path} in the answer")
+        if paginator and isinstance(paginator["input_token"], list):
+            named = {known[name][0] for name in [pages["in"], *pages.get("also", {})] if name in known}
+            if named != set(paginator["input_token"]):
+                self.say(operation, f"a page is named by {paginator['input_token']} in AWS's model")
         if paginator:
             token = lambda key: (lambda v: v if isinstance(v, str) else v[0])(paginator[key])
             if pages["in"] in known and known[pages["in"]][0] != token("input_token"):
@@ -424,9 +438,10 @@ def paths():
 
 
 def main():
-    problems = [problem for path in paths() for problem in File(path.read_text()).check()]
+    chosen = list(map(pathlib.Path, sys.argv[1:])) or paths()
+    problems = [problem for path in chosen for problem in File(path.read_text()).check()]
     problems += [f"{name}: [xml] is not what AWS's model says: run xml_hints.py --write" for name in xml_hints.differing()]
-    print("\n".join(problems) or f"{len(paths())} files agree with botocore {botocore.__version__}")
+    print("\n".join(problems) or f"{len(chosen)} files agree with botocore {botocore.__version__}")
     return bool(problems)
 
 

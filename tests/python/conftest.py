@@ -69,6 +69,7 @@ def moto(tmp_path_factory):
         yield url
     finally:
         os.environ.pop("AWS_ENDPOINT_URL", None)
-        server.terminate()
+        # It waits for every connection that a client has kept open.
+        server.kill()
         server.wait(10)
         log.close()

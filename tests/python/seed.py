@@ -85,7 +85,8 @@ def regional(session, region, role, n):
                               AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST", Tags=TAGS)
     dynamodb.create_backup(TableName="table-0", BackupName="backup")
     ecs.create_cluster(clusterName="cluster", tags=[{"key": "team", "value": "payments"}])
-    container = {"name": "web", "image": "nginx", "memory": 64, "environment": [{"name": "TOKEN", "value": SECRET}]}
+    container = {"name": "web", "image": "nginx", "memory": 64, "environment": [{"name": "TOKEN", "value": SECRET}],
+                 "command": ["serve", f"--token={SECRET}"]}
     for revision in range(2):
         ecs.register_task_definition(family="web", containerDefinitions=[container])
     for s in range(11):

@@ -1,5 +1,8 @@
 """Profiles in a fleet: what a scan reads of what each account's owner was told of."""
 
+import json
+import pathlib
+
 import pytest
 
 import fleet
@@ -71,3 +74,16 @@ def test_a_profile_that_is_not_there_is_named(team):
     assert said.returncode == 2 and 'did you mean "full"?' in said.stderr
     said = fleet.subprocess.run([team.fleetscan, "accounts", "upgrade-profile", team.aws.accounts[1]["id"]], env=team.environment, capture_output=True, text=True)
     assert said.returncode == 2 and "name its file with --profile" in said.stderr
+
+
+def test_a_worker_that_reads_by_another_catalogue_is_named(team):
+    account = team.aws.accounts[1]["id"]
+    services = pathlib.Path(__file__).resolve().parents[1] / "services"
+    command = [team.fleetscan, "scans", "start", "--accounts", account, "--json"]
+    same = fleet.subprocess.run(command, env=team.environment, capture_output=True, text=True)
+    assert same.returncode == 0 and "another catalogue" not in same.stderr, same.stderr
+    team.ended(json.loads(same.stdout)["id"])
+    said = fleet.subprocess.run([*command, "--catalogue", str(services)], env=team.environment, capture_output=True, text=True)
+    assert said.returncode == 0 and "another catalogue than this command's have worker-0" in said.stderr, said.stderr
+    # The owner was told of topics alone, whatever the catalogue has: so the worker knows all that is asked of it.
+    assert team.ended(json.loads(said.stdout)["id"])["state"] == "finished"

@@ -143,6 +143,13 @@ def test_no_planted_secret_leaves_the_parser(undisturbed):
     assert roles and all("<set>" in json.dumps(r["properties"]) for r in roles)
     functions = [r for r in scan.records() if r["type"] == "AWS::Lambda::Function"]
     assert functions and all(r["properties"]["Environment"]["Variables"] == {"TOKEN": "<redacted>"} for r in functions)
+    containers = [c for r in scan.records() if r["type"] == "AWS::ECS::TaskDefinition" for c in r["properties"]["containerDefinitions"]]
+    assert containers and all(c["environment"] == [{"name": "TOKEN", "value": "<redacted>"}] for c in containers)
+    assert all(c["command"] == ["<redacted>", "<redacted>"] for c in containers), "free text, and so what people write into it"
+    templates = [v for r in scan.records() if r["type"] == "AWS::EC2::LaunchTemplate" for v in r["properties"]["LaunchTemplateVersions"]]
+    assert templates and all(v["LaunchTemplateData"]["UserData"] == "<redacted>" for v in templates)
+    instances = [r for r in scan.records() if r["type"] == "AWS::EC2::Instance"]
+    assert instances and not any("UserData" in r["properties"] for r in instances), "user data of instances is never read"
 
 
 def test_a_scan_killed_again_and_again_ends_as_if_nothing_had_been(world, undisturbed, fleetscan, tmp_path):

@@ -17,7 +17,7 @@ CATALOGUE = pathlib.Path(__file__).resolve().parents[2] / "proto" / "catalogue"
 def aws(fleetscan, tmp_path_factory):
     """Two accounts where everything can be read."""
     folder = tmp_path_factory.mktemp("simulated")
-    world = "lambda:ListFunctions=3,sns:ListTopics=2,s3:ListBuckets=3,ec2:DescribeInstances=2,iam:ListUsers=2;regions=2"
+    world = "lambda:ListFunctions=3,sns:ListTopics=2,s3:ListBuckets=3,ec2:DescribeInstances=2,iam:ListUsers=2,iam:GetAccountAuthorizationDetails=2;regions=2"
     simulator = simulated.Simulated(fleetscan, folder, "--accounts", "2", "--limits", "off", "--world", world)
     simulator.file = folder / "accounts.toml"
     yield simulator
@@ -147,3 +147,62 @@ def test_a_new_external_id_comes_with_the_stacks_parameters(fleetscan):
     assert len(plain.stdout.split()) == 1, "on stdout stands the ExternalId alone"
     wrong = subprocess.run([*command[:3], "--hub-principal", "me"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "arn:aws:iam::<12 digits>" in wrong.stderr
+
+
+LAST_ACCESSED = """name = "last-accessed"
+version = 1
+title = "Who used what, and when"
+categories = ["identity"]
+operations = [
+    "account:ListRegions", "iam:GenerateServiceLastAccessedDetails", "iam:GetServiceLastAccessedDetails",
+    "iam:GetServiceLastAccessedDetailsWithEntities",
+]
+"""
+
+
+def test_service_last_accessed_details_are_read_where_a_profile_asks_for_them(aws, fleetscan, tmp_path):
+    """A job for each user, group, role and policy: asked for, waited for, and read with who it was."""
+    before = calls(aws)
+    assert run(fleetscan, aws, tmp_path, "--profile", "identity", "--new").returncode == 0
+    assert not [operation for operation in called_since(aws, before) if "LastAccessedDetails" in operation], "nobody asked for it"
+    own = tmp_path / "last-accessed.toml"
+    own.write_text(LAST_ACCESSED)
+    assert "iam:GenerateServiceLastAccessedDetails" in granted(fleetscan, str(own)), "the role's template follows"
+    before = calls(aws)
+    ended = run(fleetscan, aws, tmp_path, "--profile", str(own), "--new")
+    assert ended.returncode == 0, ended.stdout + ended.stderr[-3000:]
+    after = calls(aws)
+    count = lambda name: after.get(f"iam:{name}", 0) - before.get(f"iam:{name}", 0)
+    scan = results.Scan(tmp_path / "out")
+    kinds = {"AWS::IAM::User", "AWS::IAM::Group", "AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
+    principals = [record for record in scan.records() if record["type"] in kinds]
+    assert {record["type"] for record in principals} >= {"AWS::IAM::User", "AWS::IAM::Role"}
+    assert count("GenerateServiceLastAccessedDetails") == len(principals)
+    used = 0
+    account = aws.accounts[0]["id"]
+    # What the simulator means: each job's services, by the principal that it was for.
+    jobs = {a["params"]["Arn"]: a["value"]["JobId"] for a in aws.get("meant", account=account, region="us-east-1", service="iam", operation="GenerateServiceLastAccessedDetails")}
+    told = {a["params"]["JobId"]: a["value"]["ServicesLastAccessed"] for a in aws.get("meant", account=account, region="us-east-1", service="iam", operation="GetServiceLastAccessedDetails")}
+    for record in (r for r in principals if r["account"] == account):
+        expected = told[jobs[record["properties"]["Arn"]]]
+        found = record["properties"].get("ServicesLastAccessed", [])
+        assert [s["ServiceNamespace"] for s in found] == [s["ServiceNamespace"] for s in expected], record["id"]
+        assert all(s["LastAuthenticated"] for s in found)
+        used += len(found)
+    assert used and count("GetServiceLastAccessedDetailsWithEntities") >= used
+    assert any(entry["EntityInfo"]["Arn"] for r in principals for entry in r["properties"].get("ServicesLastAccessedBy", []))
+
+
+def test_half_a_million_revisions_of_task_definitions_cost_a_call_a_family(fleetscan, tmp_path):
+    world = "ecs:ListTaskDefinitions=500000,ecs:ListTaskDefinitionFamilies=120;regions=1"
+    simulator = simulated.Simulated(fleetscan, tmp_path, "--accounts", "1", "--limits", "off", "--world", world)
+    simulator.file = tmp_path / "accounts.toml"
+    try:
+        ended = run(fleetscan, simulator, tmp_path, "--services", "ecs")
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        called = calls(simulator)
+        assert called["ecs:DescribeTaskDefinition"] == 120 and "ecs:ListTaskDefinitions" not in called
+        regions = len({cell["region"] for cell in results.Scan(tmp_path / "out").ledger})
+        assert called["ecs:ListTaskDefinitionFamilies"] == 2 + regions - 1, "two pages of families where they are, an empty one elsewhere"
+    finally:
+        simulator.end()

@@ -62,7 +62,7 @@ def test_older_workers_leave_what_their_catalogue_lacks_to_newer_ones(made, olde
     team = made
     team.coordinator()
     for name in ("older-0", "older-1"):
-        team.worker(name, "--catalogue", older)
+        team.worker(name, "--catalogue-instead", older)
     servers.until(lambda: all_shards(team, "older-0", "older-1"))
     scan = team.scan()
     # Cells of accounts that let nobody in end without a worker.
@@ -107,7 +107,7 @@ def test_tasks_of_a_newer_format_wait_for_workers_that_read_it(made, undisturbed
 @pytest.mark.long
 def test_an_older_coordinator_leaves_a_newer_scan_to_its_own_kind(made, older, undisturbed):  # noqa: F811
     team = made
-    team.coordinator("older", "--catalogue", older)
+    team.coordinator("older", "--catalogue-instead", older)
     servers.until(lambda: "coordinator.leads" in team.log("older"))
     team.worker("worker-0")
     scan = team.scan()

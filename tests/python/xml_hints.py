@@ -4,6 +4,8 @@
     xml_hints.py --write ec2    puts it into proto/catalogue/ec2.toml
     xml_hints.py --check        compares all files' blocks with it (or the named services'); exits 1 where one differs
 
+A service that is not built in is named by its file's path, as in `xml_hints.py --write mine/rds.toml`.
+
 The models are those of the installed botocore; the files are made from the version in requirements.txt.
 """
 
@@ -23,7 +25,8 @@ KIND = {
     "boolean": "booleans", "double": "floats", "float": "floats",
 }
 
-# The models do not say what the document is called that holds a REST answer's members.
+# The models do not say what the document is called that holds a REST answer's members: by custom, the operation's name
+# and `Response`, which S3 does not keep.
 ROOTS = {
     "ListBuckets": "ListAllMyBucketsResult",
     "GetBucketAcl": "AccessControlPolicy",
@@ -119,9 +122,7 @@ def generate(file):
             if shape.members[payload].type_name == "structure":
                 elements.structure(shape.members[payload], shape.members[payload].serialization.get("name", payload))
         elif file["protocol"] == "rest-xml":
-            if operation.name not in ROOTS:
-                raise SystemExit(f"{operation.name}: add its answer's root element to ROOTS")
-            elements.structure(shape, ROOTS[operation.name])
+            elements.structure(shape, ROOTS.get(operation.name, f"{operation.name}Response"))
         else:
             elements.structure(shape, operation.name + ("Response" if file["protocol"] == "ec2" else "Result"))
     block = collections.defaultdict(list)
@@ -191,13 +192,14 @@ def main(arguments):
     options = [word for word in arguments if word.startswith("-")]
     services = [word for word in arguments if not word.startswith("-")]
     known = {file["service"]: (path, file) for path, file in files().items()}
+    known |= {word: (pathlib.Path(word), tomllib.loads(pathlib.Path(word).read_text())) for word in services if word.endswith(".toml")}
     unknown = [word for word in options if word not in ("--check", "--write")] + [s for s in services if s not in known]
     if unknown or len(options) > 1 or not services and options != ["--check"]:
         complaints = [f"neither an option nor an XML service: {word}" for word in unknown]
         print(__doc__, *complaints, sep="\n", file=sys.stderr)
         return 2
     if options == ["--check"]:
-        wrong = differing(services)
+        wrong = differing(services) + [s for s in services if s.endswith(".toml") and known[s][1].get("xml", {}) != generate(known[s][1])]
         for name in wrong:
             print(f"{name}: [xml] is not what botocore {botocore.__version__}'s models say; see xml_hints.py --write")
         return int(bool(wrong))

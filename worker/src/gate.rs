@@ -116,4 +116,6 @@ impl Intercept for TypedGate {
 }
 
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod tests;

@@ -113,6 +113,7 @@ impl Http {
             _ if service.scope != fleetscan_proto::catalogue::Scope::Regional && service.id == "account" => {
                 format!("https://account.{region}.{suffix}")
             }
+            _ if service.one_host => format!("https://{}.{suffix}", service.endpoint_prefix),
             _ => format!("https://{}.{region}.{suffix}", service.endpoint_prefix),
         })
     }

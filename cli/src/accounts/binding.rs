@@ -1,9 +1,9 @@
 //! Which version of a profile an account's owner was told of, and what a newer one would add.
 
 use super::say;
-use crate::{failure::Failure, numbers::many, profile};
+use crate::{failure::Failure, numbers::many, profile, services};
 use fleetscan_coordinator::{Connections, Offered};
-use fleetscan_proto::{AccountId, Profile, RegisteredAccount, catalogue::Catalogue};
+use fleetscan_proto::{AccountId, Profile, RegisteredAccount};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 
 /// What a profile reads at present, by its name or its file.
 pub fn offered(profile: &str) -> Result<Offered, Failure> {
-    Offered::of(&profile::named(profile)?, Catalogue::built_in()).map_err(Failure::usage)
+    Offered::of(&profile::named(profile)?, services::catalogue()).map_err(Failure::usage)
 }
 
 /// What the newest version of an account's profile reads, and its owner was not told of. Of a profile of the operator's
@@ -23,7 +23,7 @@ pub fn would_add(account: &RegisteredAccount) -> Vec<String> {
     static NEWEST: Mutex<BTreeMap<String, Option<Offered>>> = Mutex::new(BTreeMap::new());
     let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
     let found = newest.entry(account.profile.clone()).or_insert_with(|| {
-        Profile::built_in(&account.profile).and_then(|profile| Offered::of(profile, Catalogue::built_in()).ok())
+        Profile::built_in(&account.profile).and_then(|profile| Offered::of(profile, services::catalogue()).ok())
     });
     found.as_ref().map(|offered| offered.beyond(account)).unwrap_or_default()
 }

@@ -8,14 +8,13 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     hub,
     numbers::many,
-    profile,
+    profile, services,
     terminal::Terminal,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
 use fleetscan_coordinator::{Connections, Difference, Offered, Registry, difference};
 use fleetscan_proto::{
-    Account, AccountId, Grant, Grants, Membership, Organisation, Secret, SystemClock, catalogue::Catalogue,
-    check_external_id, parse_role_arn,
+    Account, AccountId, Grant, Grants, Membership, Organisation, Secret, SystemClock, check_external_id, parse_role_arn,
 };
 use fleetscan_worker::{organisation::OrganisationReader, reads::Reads, verify::VerifierParts};
 use jiff::Timestamp;
@@ -42,10 +41,10 @@ pub async fn run(args: &AccountsArgs, asked: &SyncOrgArgs, terminal: Terminal) -
         grants,
         store: Arc::clone(&memory.store),
         clock: Arc::new(SystemClock),
-        catalogue: Arc::new(Catalogue::built_in().clone()),
+        catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
     });
-    let part = profile::named("organisation")?.of(Catalogue::built_in()).map_err(Failure::failed)?;
+    let part = profile::named("organisation")?.of(services::catalogue()).map_err(Failure::failed)?;
     let reads = Arc::new(Reads::new(part, true).map_err(Failure::failed)?);
     let organisation = reader.read(&manager, reads).await.map_err(Failure::failed)?;
     let found = difference(&organisation, &desk.accounts().await?, asked.ou.as_deref(), Timestamp::now());

@@ -8,12 +8,12 @@ use crate::{
     failure::{COMPLETE, FAILED, Failure, HOLES},
     hub,
     numbers::many,
-    profile,
+    profile, services,
     terminal::Terminal,
 };
 use fleetscan_backends::SealedGrants;
 use fleetscan_coordinator::{Connections, Registry};
-use fleetscan_proto::{Account, AccountId, Grants, Profile, RegisteredAccount, SystemClock, catalogue::Catalogue};
+use fleetscan_proto::{Account, AccountId, Grants, Profile, RegisteredAccount, SystemClock};
 use fleetscan_worker::{
     reads::Reads,
     verify::{Finding, Look, Standing, Verification, Verifier, VerifierParts, excess::Severity},
@@ -59,7 +59,7 @@ pub async fn run(args: &AccountsArgs, asked: &VerifyArgs, terminal: Terminal) ->
         grants,
         store: Arc::clone(&memory.store),
         clock: Arc::new(SystemClock),
-        catalogue: Arc::new(Catalogue::built_in().clone()),
+        catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
     });
     let known: HashSet<AccountId> = desk(&memory).accounts().await?.into_iter().map(|account| account.id).collect();
@@ -155,13 +155,13 @@ async fn connected(desk: &Connections, grants: &dyn Grants, asked: &VerifyArgs) 
 fn told_reads(told: Option<&[String]>, narrowed: bool) -> Result<Reads, Failure> {
     let Some(told) = told else { return reads(&profile::named("full")?, narrowed) };
     let told: HashSet<&str> = told.iter().map(String::as_str).collect();
-    let part = Catalogue::built_in().narrowed(|service, operation| operation.is_told(service, &told));
+    let part = services::catalogue().narrowed(|service, operation| operation.is_told(service, &told));
     Reads::new(part.map_err(Failure::failed)?, narrowed).map_err(Failure::usage)
 }
 
 /// What a profile reads.
 fn reads(profile: &Profile, narrowed: bool) -> Result<Reads, Failure> {
-    let part = profile.of(Catalogue::built_in()).map_err(Failure::usage)?;
+    let part = profile.of(services::catalogue()).map_err(Failure::usage)?;
     Reads::new(part, narrowed).map_err(Failure::usage)
 }
 

@@ -104,10 +104,6 @@ pub struct CoordinatorArgs {
     /// How long a denied account may wait until it is known whether it was revoked
     #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub denial_wait_seconds: u64,
-    /// For tests: the catalogue of these files, as another version might have it
-    #[cfg(debug_assertions)]
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub catalogue: Option<PathBuf>,
     /// A task without progress for so long is looked into
     #[arg(long, default_value_t = 60, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub stuck_after_seconds: u64,
@@ -145,10 +141,6 @@ pub struct WorkerArgs {
     /// Serve metrics and health here: /metrics, /healthz, /readyz; a port alone is one of this machine
     #[arg(long, env = "FLEETSCAN_LISTEN", value_name = "ADDRESS", value_parser = super::address)]
     pub listen: Option<std::net::SocketAddr>,
-    /// For tests: the catalogue of these files, as another version might have it
-    #[cfg(debug_assertions)]
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub catalogue: Option<PathBuf>,
     /// For tests: the process dies of this cell
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "CELL", hide = true)]

@@ -48,6 +48,14 @@ pub struct Global {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Folder of catalogue files (*.toml) of your own: services to read beside the built-in ones; the same for every
+    /// process of a fleet
+    #[arg(long, global = true, env = "FLEETSCAN_CATALOGUE", value_name = "DIR")]
+    pub catalogue: Option<PathBuf>,
+    /// For tests: the files of this folder in place of the built-in ones, as another version might have them
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, value_name = "DIR", hide = true, conflicts_with = "catalogue")]
+    pub catalogue_instead: Option<PathBuf>,
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
 }

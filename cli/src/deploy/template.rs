@@ -1,6 +1,9 @@
-use fleetscan_proto::{EXTERNAL_ID_LENGTH, Profile, catalogue::Catalogue};
+use fleetscan_proto::{
+    EXTERNAL_ID_LENGTH, Profile,
+    catalogue::{Catalogue, Service},
+};
 use fleetscan_worker::policy::{self, POLICY_VERSION, ROLE_NAME, Statement};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 /// For one account, or for the accounts of an organisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub enum Variant {
 pub fn template(profile: &Profile, part: &Catalogue, variant: Variant) -> String {
     let policies = policy::role_policies(part);
     let mut yaml = String::new();
-    head(&mut yaml, profile, variant);
+    head(&mut yaml, profile, part, variant);
     parameters(&mut yaml, variant);
     conditions(&mut yaml, variant);
     yaml.push_str("\nResources:\n");
@@ -34,7 +37,7 @@ macro_rules! line {
 }
 pub(super) use line;
 
-fn head(yaml: &mut String, profile: &Profile, variant: Variant) {
+fn head(yaml: &mut String, profile: &Profile, part: &Catalogue, variant: Variant) {
     let what = match variant {
         Variant::Role => "A role",
         Variant::StackSet => "For a StackSet: in every account a role",
@@ -47,6 +50,12 @@ fn head(yaml: &mut String, profile: &Profile, variant: Variant) {
     line!(yaml, "Description: >-");
     line!(yaml, "  {what} that lets fleetscan read configuration metadata, and nothing else.");
     line!(yaml, "  Profile {profile}: {}.", profile.title());
+    // The version alone would not tell that this is more than fleetscan's own list.
+    let is_added = |service: &&Arc<Service>| Catalogue::built_in().service(&service.id).is_none();
+    let added: Vec<&str> = part.services().iter().filter(is_added).map(|service| service.title.as_str()).collect();
+    if !added.is_empty() {
+        line!(yaml, "  Of the operator's own services in it: {}.", added.join(", "));
+    }
     line!(
         yaml,
         "\nMetadata:\n  Fleetscan:\n    Profile: {}\n    ProfileVersion: {}",

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn values_come_from_items_above_and_go_where_their_names_say() {
-        let chain = [json!({"Id": "ou-2", "Arn": "a"}), json!({"Id": "ou-1"}), json!("text"), json!({"Id": "r-0"})];
+        let chain = [json!({"Id": "ou-2", "Arn": "/of/a"}), json!({"Id": "ou-1"}), json!("text"), json!({"Id": "r-0"})];
         let value = |text: &str| {
             let binding = Binding::parse(text).expect("a binding");
             binding.value(&|up| chain.get(up), &|name| name.to_uppercase())
@@ -100,6 +100,7 @@ mod tests {
         assert_eq!(value("^^"), Some(json!("text")));
         assert_eq!(value("^*Id"), Some(json!(["r-0", "ou-1"])));
         assert_eq!(value("arn:{$account}/{Id}"), Some(json!("arn:ACCOUNT/ou-2")));
+        assert_eq!(value("zone {Arn/}"), Some(json!("zone a")));
         assert_eq!(value("$region"), Some(json!("REGION")));
         assert_eq!(value("Missing"), None);
         let mut params = Map::new();

@@ -27,6 +27,8 @@ struct File {
     signing_name: Option<String>,
     endpoint_prefix: Option<String>,
     #[serde(default)]
+    one_host: bool,
+    #[serde(default)]
     api_version: String,
     #[serde(default)]
     target_prefix: String,
@@ -164,6 +166,8 @@ struct FilePages {
     more: Option<String>,
     size: Option<String>,
     max: Option<u32>,
+    #[serde(default)]
+    also: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -229,6 +233,7 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
         everywhere: file.everywhere,
         endpoint_prefix: file.endpoint_prefix.unwrap_or_else(|| signing_name.clone()),
         signing_name,
+        one_host: file.one_host,
         api_version: file.api_version,
         target_prefix: file.target_prefix,
         xml_index: XmlIndex::new(&file.xml, file.protocol),
@@ -237,6 +242,7 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
         operations: Vec::new(),
         id: file.service,
     };
+    check_names(&service)?;
     check_protocol(&service)?;
     let names: Vec<String> = file.operation.iter().map(|o| o.name.clone()).collect();
     let joined: Vec<String> = file.operation.iter().filter_map(|o| Some(o.join.as_ref()?.operation.clone())).collect();
@@ -250,6 +256,28 @@ pub(super) fn parse(text: &str) -> Result<Service, String> {
     }
     settle_merges(&mut service)?;
     Ok(service)
+}
+
+/// Names become parts of host names, of paths of results and of labels: nothing may stand in them that could end one.
+fn check_names(service: &Service) -> Result<(), String> {
+    let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let plain = |name: &str| !name.is_empty() && name.len() <= 63 && name.bytes().all(is_plain);
+    if service.title.is_empty() || service.title.chars().count() > 64 || service.title.chars().any(char::is_control) {
+        return Err("`title` is a name for people, of at most 64 characters".into());
+    }
+    let labels = |name: &str| name.split('.').all(plain);
+    if !plain(&service.id) {
+        return Err(format!("`service = {:?}`: write lower-case letters, digits and -", service.id));
+    }
+    for (key, name) in [("signing_name", &service.signing_name), ("endpoint_prefix", &service.endpoint_prefix)] {
+        if !labels(name) {
+            return Err(format!("`{key} = {name:?}`: write lower-case letters, digits, - and dots"));
+        }
+    }
+    match (&service.scope, service.one_host) {
+        (Scope::Regional, true) => Err("`one_host` is for global services: a regional one has a host a region".into()),
+        _ => Ok(()),
+    }
 }
 
 fn check_protocol(service: &Service) -> Result<(), String> {
@@ -474,7 +502,15 @@ fn paging(raw: FilePages) -> Result<Paging, String> {
         (None, None) => None,
         _ => return Err("`size` and `max` of `pages` go together".into()),
     };
-    Ok(Paging { input: raw.input, output: path(&raw.out)?, more: raw.more.as_deref().map(path).transpose()?, size })
+    let also =
+        raw.also.into_iter().map(|(name, from)| Ok::<_, String>((name, path(&from)?))).collect::<Result<_, _>>()?;
+    Ok(Paging {
+        input: raw.input,
+        output: path(&raw.out)?,
+        more: raw.more.as_deref().map(path).transpose()?,
+        size,
+        also,
+    })
 }
 
 fn emits(items: Option<&str>, record: Option<FileRecord>, many: Option<Vec<FileEmit>>) -> Result<Vec<Emit>, String> {

@@ -184,11 +184,14 @@ fn edit(steps: &[Step], value: &mut Value, change: &mut dyn FnMut(&mut Value)) {
 enum Piece {
     Text(String),
     Field(FieldPath),
+    /// What follows the last slash of a field.
+    Tail(FieldPath),
     Variable(String),
 }
 
 /// A value put together from an item: a path (`FunctionArn`), or a text with fields and variables in braces
-/// (`arn:{$partition}:ec2:{$region}:{$account}:instance/{InstanceId}`).
+/// (`arn:{$partition}:ec2:{$region}:{$account}:instance/{InstanceId}`). `{Id/}` is what follows the field's last slash:
+/// Route 53 calls a zone `/hostedzone/Z1`, and wants to be asked about `Z1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
@@ -216,7 +219,10 @@ impl Template {
                 v if v.starts_with('$') => {
                     return Err(PathError(format!("{{{v}}} is none of {{$account}}, {{$region}}, {{$partition}}")));
                 }
-                path => Piece::Field(FieldPath::parse(path)?),
+                path => match path.strip_suffix('/') {
+                    Some(path) => Piece::Tail(FieldPath::parse(path)?),
+                    None => Piece::Field(FieldPath::parse(path)?),
+                },
             });
             rest = &rest[close + 1..];
         }
@@ -229,7 +235,7 @@ impl Template {
     /// The fields that it reads.
     pub fn paths(&self) -> impl Iterator<Item = &FieldPath> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Field(path) => Some(path),
+            Piece::Field(path) | Piece::Tail(path) => Some(path),
             Piece::Text(_) | Piece::Variable(_) => None,
         })
     }
@@ -242,6 +248,10 @@ impl Template {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Variable(name) => filled.push_str(&variables(name)),
                 Piece::Field(path) => filled.push_str(&scalar(path.get(item)?)?),
+                Piece::Tail(path) => {
+                    let whole = scalar(path.get(item)?)?;
+                    filled.push_str(whole.rsplit('/').next().unwrap_or_default());
+                }
             }
         }
         Some(filled)

@@ -113,6 +113,9 @@ pub struct Paging {
     pub more: Option<FieldPath>,
     /// Parameter for the size of a page, and what to send.
     pub size: Option<(String, u32)>,
+    /// What else of an answer names the page after it: parameters, and where the answer has their values. One that an
+    /// answer lacks is not sent (Route 53's `NextRecordIdentifier`).
+    pub also: Vec<(String, FieldPath)>,
 }
 
 /// What becomes a record, and how it is named.
@@ -345,6 +348,8 @@ pub struct Service {
     pub signing_name: String,
     /// First label of the host name.
     pub endpoint_prefix: String,
+    /// One host for all regions of a partition, without a region in its name: `route53.amazonaws.com`.
+    pub one_host: bool,
     /// `Version` parameter of `query` and `ec2`.
     pub api_version: String,
     /// First half of `X-Amz-Target` of the JSON protocols.

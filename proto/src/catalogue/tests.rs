@@ -49,6 +49,11 @@ fn mistakes_are_named() {
         ("AWS::Lambda::Function", "Function", "not like"),
         ("keep =", "kept =", "unknown field"),
         ("items =", "with = { A = \"B\" }\nitems =", "there is no item"),
+        ("service = \"lambda\"", "service = \"../lambda\"", "lower-case letters"),
+        ("title = \"AWS Lambda\"", "title = \"AWS\\nLambda\"", "`title`"),
+        ("scope", "endpoint_prefix = \"elsewhere.example/\"\nscope", "`endpoint_prefix"),
+        ("scope", "signing_name = \"a b\"\nscope", "`signing_name"),
+        ("scope", "one_host = true\nscope", "a host a region"),
         ("GET /2015-03-31/functions\"", "DELETE /2015-03-31/functions\"", "use GET"),
     ] {
         let text = SAMPLE.replacen(from, to, 1);

@@ -4,15 +4,15 @@ use fleetscan_proto::Profile;
 use serde_json::{Map, Value, json};
 
 /// A catalogue of one file with one operation.
-fn doctored(service: &str, head: &str, operation: &str, rest: &str) -> Catalogue {
+pub(super) fn doctored(service: &str, head: &str, operation: &str, rest: &str) -> Catalogue {
     let text = format!(
         "service = \"{service}\"\ntitle = \"x\"\nscope = \"regional\"\n{head}\n[[limit]]\ngroup = \"g\"\nrate = 1\nsource = \"s\"\n[[operation]]\nname = \"{operation}\"\n{rest}"
     );
     Catalogue::from_files([("doctored.toml", text.as_str())]).expect("well-formed")
 }
 
-const JSON: &str = "protocol = \"json-1.1\"\ntarget_prefix = \"T\"";
-const REST: &str = "protocol = \"rest-json\"";
+pub(super) const JSON: &str = "protocol = \"json-1.1\"\ntarget_prefix = \"T\"";
+pub(super) const REST: &str = "protocol = \"rest-json\"";
 
 fn refuses(catalogue: Catalogue) -> bool {
     let service = Arc::clone(&catalogue.services()[0]);

@@ -56,7 +56,12 @@ fn rest(operation: &Operation, mut params: Map<String, Value>, mut headers: Vec<
         path.push_str(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         let value = params.shift_remove(name.trim_end_matches('+')).map(|v| text_of(&v)).unwrap_or_default();
-        path.push_str(&encode(&value));
+        // A greedy one (`{Path+}`) may be several segments.
+        let segments: Vec<String> = match name.ends_with('+') {
+            true => value.split('/').map(encode).collect(),
+            false => vec![encode(&value)],
+        };
+        path.push_str(&segments.join("/"));
         rest = after;
     }
     path.push_str(rest);

@@ -1,8 +1,8 @@
 use super::is_about_absence;
-use crate::failure::Failure;
+use crate::{failure::Failure, services};
 use fleetscan_proto::{
     LedgerLine, Outcome, Record,
-    catalogue::{Catalogue, Operation, Service},
+    catalogue::{Operation, Service},
     insight::{Evidence, Gap, Join, Joined, Matter, Rule, RuleScope, Subject, Verdict, judge},
 };
 use serde_json::Value;
@@ -206,7 +206,7 @@ fn is_wholly_read(line: &LedgerLine, kind: &str, needs: &[String]) -> bool {
         Outcome::Complete => true,
         Outcome::Partial => {
             let lacking = Lacking::of(line);
-            let sources = Catalogue::built_in().service(&line.cell.service).map(|service| sources(service, kind));
+            let sources = services::catalogue().service(&line.cell.service).map(|service| sources(service, kind));
             sources.is_some_and(|sources| {
                 !sources.iter().copied().chain(needs.iter().map(String::as_str)).any(|action| lacking.any(action))
             })
@@ -238,7 +238,7 @@ struct Lacking<'a> {
 
 impl<'a> Lacking<'a> {
     fn of(line: &'a LedgerLine) -> Self {
-        let service = Catalogue::built_in().service(&line.cell.service);
+        let service = services::catalogue().service(&line.cell.service);
         // One error an operation, `Operation: why`, with semicolons between.
         let action = |part: &str| {
             let (name, _) = part.split_once(':')?;
