@@ -2,6 +2,7 @@
 
 mod awake;
 mod sink;
+mod watched;
 
 use async_trait::async_trait;
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
@@ -24,6 +25,7 @@ use std::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+pub use watched::{Watch, WatchedStore};
 
 /// Two regional services and a global one.
 const SERVICES: [(&str, &str); 3] = [("alpha", "regional"), ("beta", "regional"), ("gamma", "global")];
@@ -117,7 +119,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let store = EmbeddedStore::open(folder.path()).expect("opens");
         Self {
-            store: Arc::new(awake::AwakeStore(store)),
+            store: Arc::new(WatchedStore { store, watch: awake::KeepAwake }),
             queue: Arc::new(EmbeddedQueue::new(10_000)),
             sink: Arc::default(),
             clock: TestClock::start(),
@@ -152,7 +154,8 @@ impl World {
     /// What a killed process leaves: the store and the results, and nothing of the queue.
     pub fn restart(&mut self) {
         self.queue = Arc::new(EmbeddedQueue::new(10_000));
-        self.store = Arc::new(awake::AwakeStore(EmbeddedStore::open(self.folder.path()).expect("opens again")));
+        let store = EmbeddedStore::open(self.folder.path()).expect("opens again");
+        self.store = Arc::new(WatchedStore { store, watch: awake::KeepAwake });
     }
 
     /// Scans with four fake workers, until the end or `stop`.
