@@ -6,6 +6,7 @@ pub mod pattern;
 pub mod policy;
 mod reading;
 mod report;
+mod resource;
 
 pub use report::{Finding, Kind, Rights, Standing, Verification};
 
@@ -132,7 +133,11 @@ impl Verifier {
         let needed: BTreeSet<&str> = actions(look.reads.catalogue()).into_values().flatten().collect();
         match reader.read().await {
             Ok(policies) => judge(&policies, &needed, &mut found),
-            Err(Unread::NotAllowed(why)) => found.unread = Some(why),
+            Err(Unread::NotAsked) => found.unread = Some("its profile does not read IAM".to_owned()),
+            Err(Unread::Denied(action)) => {
+                found.unread = Some(format!("the role may not call {action}"));
+                found.findings.push(Finding::denied(&action));
+            }
             Err(Unread::Failed(why)) => {
                 found.findings.push(Finding::unknown(
                     Kind::PoliciesUnread,
