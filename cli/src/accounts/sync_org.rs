@@ -316,12 +316,12 @@ mod tests {
             account.told.iter_mut().for_each(|told| told.operations.retain(|operation| operation != tags));
         };
         desk.change(&id, untold).await.expect("changed");
-        let reads = Manager::connected(id.clone(), &memory, &keys).await.ok().expect("a manager").reads;
+        let reads = Manager::connected(id.clone(), &memory, &keys).await.expect("a manager").reads;
         assert!(reads.session_policy().is_some());
         let of = |name: &str| reads.catalogue().operation("organizations", name).is_some();
         assert!(of("ListRoots") && !of("ListTagsForResource") && reads.catalogue().service("lambda").is_none());
         desk.change(&id, |account| account.no_session_policy = true).await.expect("changed");
-        let reads = Manager::connected(id, &memory, &keys).await.ok().expect("a manager").reads;
+        let reads = Manager::connected(id, &memory, &keys).await.expect("a manager").reads;
         assert!(reads.session_policy().is_none(), "the organisation forbids it");
     }
 }
