@@ -297,6 +297,11 @@ fn grant(id: &str, role_arn: &str, file: Option<&Path>) -> Result<Grant, Failure
     Ok(Grant { role_arn: Secret::new(role_arn), external_id: Secret::new(external_id) })
 }
 
+/// An operator wants the account left alone.
+fn paused(id: &AccountId) -> Failure {
+    Failure::usage(format!("account {id} is paused: `fleetscan accounts resume {id}` ends that"))
+}
+
 fn state(wanted: StateArg) -> AccountState {
     match wanted {
         StateArg::Pending => AccountState::Pending,

@@ -43,7 +43,7 @@ pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, List
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger, read_manifest};
-pub use membership::{Difference, difference};
+pub use membership::{Difference, difference, seen_in_either, wants_another_look};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};
 pub use progress::{Phase, Progress};

@@ -49,15 +49,37 @@ pub fn difference(
         }
     }
     if whole {
-        for account in registered.iter().filter(|account| account.grant.is_some()) {
-            let Some(before) = &account.organisation else { continue };
-            let is_missing = before.organisation == organisation.id && !organisation.members.contains_key(&account.id);
-            if is_missing {
-                found.compare(account, Membership { standing: MemberStanding::Left, since: now, ..before.clone() });
-            }
+        for (account, before) in missing(organisation, registered) {
+            found.compare(account, Membership { standing: MemberStanding::Left, since: now, ..before.clone() });
         }
     }
     found
+}
+
+/// Connected accounts that are known to belong to an organisation and are not among its members.
+fn missing<'a>(
+    organisation: &'a Organisation,
+    registered: &'a [RegisteredAccount],
+) -> impl Iterator<Item = (&'a RegisteredAccount, &'a Membership)> {
+    let is_missing = |(account, before): &(&RegisteredAccount, &Membership)| {
+        before.organisation == organisation.id && !organisation.members.contains_key(&account.id)
+    };
+    let connected = registered.iter().filter(|account| account.grant.is_some());
+    connected.filter_map(|account| Some((account, account.organisation.as_ref()?))).filter(is_missing)
+}
+
+/// Whether a look at an organisation must be followed by another before anybody is held to have left: an account that
+/// was moved meanwhile, out of a unit that was still to be read into one that had been, was seen in neither.
+pub fn wants_another_look(organisation: &Organisation, registered: &[RegisteredAccount]) -> bool {
+    let newly = |(_, before): (&RegisteredAccount, &Membership)| before.standing != MemberStanding::Left;
+    organisation.gaps.is_empty() && missing(organisation, registered).any(newly)
+}
+
+/// Two looks at one organisation as one: whoever was seen in either is a member, as it was seen last.
+pub fn seen_in_either(first: Organisation, second: Organisation) -> Organisation {
+    let mut members = first.members;
+    members.extend(second.members);
+    Organisation { members, gaps: first.gaps.into_iter().chain(second.gaps).collect(), ..second }
 }
 
 impl Difference {
@@ -184,6 +206,26 @@ mod tests {
         let registry = [registered(4, Some(("o-1", Active))), registered(8, Some(("o-1", Active)))];
         let found = difference(&organisation, &registry, None, now());
         assert_eq!((found.added.len(), found.changed.len(), found.unchanged), (1, 0, 1));
+    }
+
+    #[test]
+    fn an_account_that_was_moved_between_two_looks_has_not_left() {
+        use MemberStanding::{Active, Left};
+        let registry = [registered(4, Some(("o-1", Active))), registered(8, Some(("o-1", Active)))];
+        let first = organisation(&[(1, Active, "/"), (4, Active, "/")], &[]);
+        assert!(wants_another_look(&first, &registry));
+        let second = organisation(&[(1, Active, "/"), (8, Active, "/Moved")], &[]);
+        let both = seen_in_either(first.clone(), second);
+        assert_eq!(both.members[&id(8)].path, "/Moved");
+        let found = difference(&both, &registry, None, now());
+        let standings: Vec<_> = found.changed.values().map(|(_, after)| after.standing).collect();
+        assert_eq!(standings, [Active], "only the path of the moved one differs");
+        let gone = seen_in_either(first.clone(), first.clone());
+        assert_eq!(difference(&gone, &registry, None, now()).changed[&id(8)].1.standing, Left);
+        let part = seen_in_either(first.clone(), organisation(&[(4, Active, "/")], &["a page"]));
+        assert!(difference(&part, &registry, None, now()).changed.is_empty(), "a second look with gaps marks nobody");
+        let known_to_have_left = [registered(8, Some(("o-1", Left))), registered(9, Some(("o-2", Active)))];
+        assert!(!wants_another_look(&first, &known_to_have_left));
     }
 
     #[test]

@@ -572,6 +572,14 @@ pub trait Store: Send + Sync + 'static {
     /// told of is appended to the [`EventTrail`](crate::EventTrail), in one with the change.
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError>;
 
+    /// As [`Store::set_account_status`], if the status is still `before`; else changes nothing. Answers whether the
+    /// account has the new status now, which it also has where an earlier answer got lost.
+    async fn change_account_status(
+        &self,
+        before: Option<&AccountStatus>,
+        status: &AccountStatus,
+    ) -> Result<bool, StoreError>;
+
     /// Appends an operator's act to an account's history that left its state as it is: from the state to the state.
     /// The same act once more, right after itself (its answer got lost), is not appended again.
     async fn note_act(

@@ -1,10 +1,15 @@
 """`accounts sync-org`: against moto's organisations, which have units, policies and closed accounts; and against the simulated
 AWS's, which have many pages and roles that may not read everything."""
 
+import http.server
 import itertools
 import json
 import os
+import pty
 import subprocess
+import threading
+import urllib.error
+import urllib.request
 
 import accounts
 import fleet
@@ -22,7 +27,7 @@ class Command:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
         self.environment = {
             **kept, "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_EC2_METADATA_DISABLED": "true",
-            "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"),
+            "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"), "FLEETSCAN_SHARE": "1",
         }
         self.external = folder / "external-id"
         self.external.write_text(EXTERNAL + "\n")
@@ -107,6 +112,79 @@ def test_each_member_has_an_external_id_of_the_template(organisation, moto):
     assert found["lets_in"], found
 
 
+class Between:
+    """Stands before moto, and does something once, right before the first call that it is told to wait for."""
+
+    def __init__(self, url, operation, fragment, act):
+        waits = threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                asked = self.headers.get("x-amz-target", "").endswith(f".{operation}") and fragment.encode() in body
+                if asked and waits.acquire(blocking=False):
+                    act()
+                request = urllib.request.Request(url + self.path, body, dict(self.headers), method="POST")
+                try:
+                    answer = urllib.request.urlopen(request, timeout=60)
+                except urllib.error.HTTPError as error:
+                    answer = error
+                with answer:
+                    text = answer.read()
+                    self.send_response(answer.status)
+                    for name in ("content-type", "x-amzn-requestid"):
+                        if answer.headers.get(name):
+                            self.send_header(name, answer.headers[name])
+                    self.send_header("content-length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
+
+            def log_message(self, *_):
+                pass
+
+        self.acted = waits.locked
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def end(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_an_account_that_is_moved_during_the_listing_has_not_left(organisation, moto):
+    command, client, role, made, _ = organisation
+    command.sync(role)
+    (root,) = client.list_roots()["Roots"]
+    (unit,) = client.list_organizational_units_for_parent(ParentId=root["Id"])["OrganizationalUnits"]
+    (below,) = client.list_organizational_units_for_parent(ParentId=unit["Id"])["OrganizationalUnits"]
+    # The unit above has been read by then.
+    move = {"AccountId": made[9], "SourceParentId": below["Id"], "DestinationParentId": unit["Id"]}
+    between = Between(moto, "ListAccountsForParent", below["Id"], lambda: client.move_account(**move))
+    command.environment["AWS_ENDPOINT_URL"] = between.url
+    try:
+        found = command.sync(role)
+    finally:
+        between.end()
+    assert between.acted() and found["complete"]
+    assert [(one["id"], one["after"]["standing"], one["after"]["path"]) for one in found["marked"]] == [(made[9], "active", "/Workloads")]
+
+
+def test_at_a_terminal_json_is_asked_about_as_well(organisation):
+    command, _, role, _, _ = organisation
+    words = [command.fleetscan, "accounts", "sync-org", "--org-role", role, "--external-id-file", str(command.external), "--json"]
+    for answer, exit, applied in [(b"no\n", 1, False), (b"yes\n", 0, True)]:
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        try:
+            ended = subprocess.run(words, env=command.environment, stdin=theirs, capture_output=True, text=True, timeout=120)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert ended.returncode == exit and "Write yes" in ended.stderr, ended.stderr
+        assert json.loads(ended.stdout)["applied"] is applied and bool(command.list()) is applied
+
+
 class Simulated:
     def __init__(self, fleetscan, folder):
         self.aws = simulated.Simulated(fleetscan, folder, "--accounts", "40", "--limits", "off")
@@ -173,6 +251,33 @@ def test_only_organisations_operations_are_called(simulation, tmp_path):
     after = simulation.aws.get("counters")["operations"]
     called = {name for name, results in after.items() if results != before.get(name)}
     assert called <= {"sts:AssumeRole", "sts:GetCallerIdentity"} | {name for name in after if name.startswith("organizations:")}, called
+
+
+def test_a_connected_account_is_read_as_far_as_its_owner_was_told(simulation, tmp_path):
+    account, members = simulation.manager()
+    command = simulation.command
+    command.run("import", tmp_path / "accounts.toml", "--profile", "minimal")
+    refused = ("sync-org", "--org-role", account["id"], "--external-id-file", command.external, "--json")
+    before = simulation.aws.get("counters")["operations"]
+    ended = command.run(*refused, ok=(2,))
+    assert "upgrade-profile" in ended.stderr and simulation.aws.get("counters")["operations"] == before
+    command.run("upgrade-profile", account["id"], "--profile", "organisation")
+    assert command.sync(account["id"], "--dry-run")["accounts"] == len(members)
+    command.run("pause", account["id"])
+    for role in (account["id"], account["role_arn"]):
+        ended = command.run("sync-org", "--org-role", role, "--external-id-file", command.external, ok=(2,))
+        assert "paused" in ended.stderr and account["role_arn"] not in ended.stderr
+
+
+def test_what_is_switched_off_is_not_called(simulation, tmp_path):
+    account, _ = simulation.manager()
+    command = simulation.command
+    command.run("import", tmp_path / "accounts.toml")
+    subprocess.run([command.fleetscan, "switch", "off", "organizations:ListPolicies", "--reason", "AWS asked"], env=command.environment, check=True)
+    before = simulation.aws.get("counters")["operations"].get("organizations:ListPolicies")
+    found = command.sync(account["id"], "--dry-run", ok=(3,))
+    assert any("AWS asked" in gap for gap in found["gaps"])
+    assert simulation.aws.get("counters")["operations"].get("organizations:ListPolicies") == before
 
 
 def test_bad_input_says_what_to_mend(fleetscan, tmp_path):

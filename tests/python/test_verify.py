@@ -1,7 +1,10 @@
 """`accounts verify` on roles of every kind: a good one, one that ignores its ExternalId, one that lacks or grants too much."""
 
+import contextlib
+import datetime
 import json
 import os
+import sqlite3
 import subprocess
 import time
 
@@ -22,11 +25,16 @@ class World:
         self.environment = {
             **kept, "AWS_ENDPOINT_URL": self.aws.url, "AWS_ACCESS_KEY_ID": hub["access_key_id"], "AWS_SECRET_ACCESS_KEY": hub["secret_access_key"],
             "AWS_EC2_METADATA_DISABLED": "true", "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"),
+            # No worker calls beside it.
+            "FLEETSCAN_SHARE": "1",
         }
         self.ids = [account["id"] for account in self.aws.accounts]
 
-    def run(self, *command, ok=(0,), timeout=120):
-        ended = subprocess.run([self.fleetscan, "accounts", *map(str, command)], env=self.environment, capture_output=True, text=True, timeout=timeout, cwd=self.folder)
+    def run(self, *command, **more):
+        return self.fleetscan_run("accounts", *command, **more)
+
+    def fleetscan_run(self, *command, ok=(0,), timeout=120):
+        ended = subprocess.run([self.fleetscan, *map(str, command)], env=self.environment, capture_output=True, text=True, timeout=timeout, cwd=self.folder)
         assert ended.returncode in ok, f"{command}: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         secrets = [account[key] for account in self.aws.accounts for key in ("external_id", "role_arn")]
         assert not any(secret in ended.stdout + ended.stderr for secret in secrets)
@@ -91,8 +99,67 @@ def test_what_the_role_lacks_is_named(world):
     assert "lambda:GetPolicy" in found["rights"]["lacking"] and "sns:ListTopics" in found["rights"]["lacking"]
     assert world.kinds(found)["lacking"]["severity"] == "medium"
     world.aws.do("detach_actions", account=account, actions=["iam:GetRole"])
-    found = world.verify(account, exit=0)
+    found = world.verify(account, exit=3)
     assert found["rights"] is None and "iam:GetRole" in found["rights_unknown"], "what may not be read is said so"
+    assert world.kinds(found)["lacking"]["actions"] == ["iam:GetRole"] and found["standing"] == "holes"
+
+
+def test_a_role_without_any_policy_is_not_fine(world):
+    account = world.ids[0]
+    world.aws.do("detach_actions", account=account, actions=["iam:*"])
+    found = world.verify(account, exit=3)
+    assert found["lets_in"] and found["standing"] == "holes" and world.kinds(found)["lacking"]["severity"] == "medium"
+    assert "iam:GetRole" in world.run("verify", account, ok=(3,)).stdout
+
+
+def test_everything_within_fleetscans_own_boundary_is_only_reading(world):
+    account = world.ids[3]
+    boundary = json.loads(world.fleetscan_run("catalogue", "policy", "--of", "boundary").stdout)
+    world.aws.do("attach_policy", account=account, name="AdministratorAccess", document=ADMINISTRATOR)
+    world.aws.do("bound_role", account=account, document=boundary)
+    assert set(world.kinds(world.verify(account, exit=0))) == {"reading"}
+
+
+def test_each_look_is_noted_when_it_ends_and_not_when_those_before_it_do(world):
+    first, *others = sorted(world.ids)
+    world.aws.do("settle_role", account=first, seconds=6)
+    found = json.loads(world.run("verify", "--json").stdout)
+    assert [one["id"] for one in found] == [first, *others] and found[0]["waited_seconds"] > 4
+    noted = {account: datetime.datetime.fromisoformat(world.status(account)["history"][-1]["at"]) for account in world.ids}
+    assert all((noted[first] - noted[other]).total_seconds() > 2 for other in others), noted
+
+
+def test_what_cannot_be_noted_is_told_all_the_same(world):
+    (database,) = (world.folder / "data").glob("*.db")
+    broken = sorted(world.ids)[1]
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO history VALUES (?, 99, 'no change')", [broken])
+    ended = world.run("verify", "--json", ok=(1,))
+    assert [one["standing"] for one in json.loads(ended.stdout)] == ["fine"] * 6
+    assert [line for line in ended.stderr.splitlines() if "not in the registry" in line][0].startswith(f"account {broken}")
+    assert all(world.status(account)["history"][-1]["evidence"]["act"] == "verify" for account in world.ids if account != broken)
+
+
+def test_a_paused_account_is_left_alone(world):
+    account = world.ids[2]
+    world.run("pause", account)
+    assert "resume" in world.run("verify", account, ok=(2,)).stderr
+    ended = world.run("verify", "--json")
+    assert account not in {one["id"] for one in json.loads(ended.stdout)} and "1 account left out: paused" in ended.stderr
+    assert not world.aws.get("counters")["accounts"].get(account, {}).get("calls")
+    assert world.status(account)["status"] == "paused"
+    world.run("resume", account)
+    world.verify(account, exit=0)
+
+
+def test_what_is_switched_off_is_not_called(world):
+    account = world.ids[0]
+    world.fleetscan_run("switch", "off", "iam", "--reason", "AWS asked")
+    found = world.verify(account, exit=3)
+    assert found["lets_in"] and "AWS asked" in found["rights_unknown"] and set(world.kinds(found)) == {"policies_unread"}
+    assert not any(name.startswith("iam:") for name in world.aws.get("counters")["operations"])
+    world.fleetscan_run("switch", "on", "iam")
+    world.verify(account, exit=0)
 
 
 def test_what_the_role_grants_beyond_need_is_named_by_severity(world):
@@ -134,6 +201,14 @@ def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(world):
     assert 3 < time.monotonic() - began < 40 and found["waited_seconds"] > 3 and found["standing"] == "fine"
 
 
+def test_the_share_holds_from_the_first_call_on(world):
+    """A worker may have emptied AWS's buckets a moment ago: nothing of a burst is taken to be left."""
+    began = time.monotonic()
+    world.verify(world.ids[0], "--share", "0.05", exit=0)
+    # Three operations with a bucket of fifteen calls a second each, one after the other.
+    assert time.monotonic() - began > 3 / (15 * 0.05)
+
+
 def test_our_own_side_that_is_broken_says_nothing_of_roles(world):
     account = world.ids[0]
     world.verify(account, exit=0)
@@ -150,6 +225,14 @@ def test_the_accounts_of_a_file_need_no_registry_and_no_key(world, tmp_path):
     command = [world.fleetscan, "accounts", "verify", "--file", str(tmp_path / "accounts.toml"), world.ids[2], "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0 and json.loads(ended.stdout)[0]["id"] == world.ids[2], ended.stderr
+
+
+def test_the_roles_of_a_file_say_nothing_of_connected_accounts(world, tmp_path):
+    account = world.ids[2]
+    found = json.loads(world.run("verify", "--file", tmp_path / "accounts.toml", account, "--json").stdout)
+    assert found[0]["lets_in"]
+    shown = world.status(account)
+    assert shown["status"] == "pending" and [change["evidence"]["act"] for change in shown["history"]] == ["connect"]
 
 
 def test_a_profile_that_does_not_read_iam_is_not_read_beyond(world, tmp_path):
@@ -174,7 +257,7 @@ def test_against_an_iam_that_this_project_did_not_write(moto, fleetscan, tmp_pat
     arn = iam.create_policy(PolicyName="attached", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sns:ListTopics", "Resource": "arn:aws:sns:*:*:x"}}))["Policy"]["Arn"]
     iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
-    environment |= {"AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "AKIAHUB", "AWS_SECRET_ACCESS_KEY": "hub", "AWS_EC2_METADATA_DISABLED": "true"}
+    environment |= {"AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "AKIAHUB", "AWS_SECRET_ACCESS_KEY": "hub", "AWS_EC2_METADATA_DISABLED": "true", "FLEETSCAN_SHARE": "1"}
     command = [fleetscan, "accounts", "verify", "--file", str(file), "--data", str(tmp_path / "data"), "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 3, ended.stderr

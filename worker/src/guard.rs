@@ -1,7 +1,7 @@
 //! Whether work may go on: asked before each call, and at each page.
 
 use crate::reads::Reads;
-use fleetscan_proto::ScanId;
+use fleetscan_proto::{KillSwitch, ScanId};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -123,6 +123,11 @@ impl Switches {
     /// From now on these are off: a service or `service:Operation`, and the reason.
     pub fn set(&self, off: BTreeMap<String, String>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(off);
+    }
+
+    /// From now on what operators switched off is off.
+    pub fn heed(&self, switches: &[KillSwitch]) {
+        self.set(switches.iter().map(|switch| (switch.what.clone(), switch.reason.clone())).collect());
     }
 
     /// The reason, where an operation is switched off.

@@ -10,7 +10,7 @@ use crate::{
     verify::{Verifier, VerifierParts},
     wire::{next_token, page_params},
 };
-use fleetscan_proto::{Account, AccountId, Member, MemberStanding, Organisation};
+use fleetscan_proto::{Account, AccountId, KillSwitch, Member, MemberStanding, Organisation};
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -38,6 +38,16 @@ pub enum OrganisationError {
     Failed(String),
 }
 
+/// What is called of Organizations: without any of these, an organisation cannot be read whole.
+pub const OPERATIONS: [&str; 6] = [
+    "DescribeOrganization",
+    "ListRoots",
+    "ListOrganizationalUnitsForParent",
+    "ListAccountsForParent",
+    "ListPolicies",
+    "ListTargetsForPolicy",
+];
+
 /// Reads organisations.
 pub struct OrganisationReader(Verifier);
 
@@ -55,13 +65,17 @@ impl OrganisationReader {
         Self(Verifier::new(parts))
     }
 
+    /// From now on these calls are not made.
+    pub fn heed(&self, switches: &[KillSwitch]) {
+        self.0.heed(switches);
+    }
+
     /// Reads the organisation that `account` manages, by what `reads` allows.
     ///
     /// # Errors
     /// When nothing of it can be read. What is missing of the rest is among its gaps.
     pub async fn read(&self, account: &Account, reads: Arc<Reads>) -> Result<Organisation, OrganisationError> {
-        let visit = self.0.accounts.enter(self.0.store.as_ref(), &account.id, false).await;
-        let visit = visit.map_err(|error| OrganisationError::Failed(error.to_string()))?;
+        let visit = self.0.enter(account).await.map_err(|error| OrganisationError::Failed(error.to_string()))?;
         let budget = Budget::new(60, 400, false, Guard { reads: Some(reads), ..Guard::free() });
         let tree = Tree { verifier: &self.0, context: visit.context(), budget: &budget };
         let read = tree.read(account).await;
@@ -158,7 +172,7 @@ impl Tree<'_> {
                 .flatten()
                 .cloned()
                 .collect();
-            let name = field(found, "Name").chars().filter(|c| !c.is_control()).collect();
+            let name = field(found, "Name");
             let member = Member { name, standing: standing(found), path: unit.path.clone(), policies: above };
             organisation.members.insert(id, member);
         }
@@ -249,8 +263,10 @@ fn standing(account: &Value) -> MemberStanding {
     }
 }
 
+/// A text that people may be shown: names in an organisation are whatever its owner made of them.
 fn field(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn not_read(error: CallError) -> OrganisationError {
@@ -281,6 +297,12 @@ fn said(operation: &str, error: &CallError) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn names_say_nothing_to_a_terminal() {
+        let unit = json!({ "Id": "ou-1", "Name": "Work\u{1b}[2J\u{7}loads\n" });
+        assert_eq!((field(&unit, "Name"), field(&unit, "Id")), ("Work[2Jloads".to_owned(), "ou-1".to_owned()));
+    }
 
     #[test]
     fn suspended_and_closed_are_told_apart_where_aws_does() {

@@ -280,6 +280,15 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| accounts::set_account_status(c, &status)).await
     }
 
+    async fn change_account_status(
+        &self,
+        before: Option<&AccountStatus>,
+        status: &AccountStatus,
+    ) -> Result<bool, StoreError> {
+        let (before, status) = (before.cloned(), status.clone());
+        self.writer.run(move |c| accounts::change_account_status(c, before.as_ref(), &status)).await
+    }
+
     async fn note_act(
         &self,
         account: &AccountId,

@@ -76,6 +76,21 @@ impl State {
     fn append(&mut self, account: &AccountId, change: AccountChange) {
         self.history.entry(account.clone()).or_default().push(change);
     }
+
+    fn set_status(&mut self, status: &AccountStatus) {
+        let from = self.statuses.insert(status.account.clone(), status.clone()).map(|before| before.state);
+        if from != Some(status.state) {
+            // There is no registry here to name the account.
+            if let Some(event) = Event::of_account(rand::random(), from, status, None) {
+                self.events.append(&event);
+            }
+            let (at, to, evidence) = (status.since, status.state, status.evidence.clone());
+            self.append(&status.account, AccountChange { at, from, to, evidence });
+            if matches!(to, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
+                self.fleet.barred += 1;
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -278,20 +293,22 @@ impl Store for MemoryStore {
     }
 
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError> {
-        let mut all = self.lock();
-        let from = all.statuses.insert(status.account.clone(), status.clone()).map(|before| before.state);
-        if from != Some(status.state) {
-            // There is no registry here to name the account.
-            if let Some(event) = Event::of_account(rand::random(), from, status, None) {
-                all.events.append(&event);
-            }
-            let (at, to, evidence) = (status.since, status.state, status.evidence.clone());
-            all.append(&status.account, AccountChange { at, from, to, evidence });
-            if matches!(to, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
-                all.fleet.barred += 1;
-            }
-        }
+        self.lock().set_status(status);
         Ok(())
+    }
+
+    async fn change_account_status(
+        &self,
+        before: Option<&AccountStatus>,
+        status: &AccountStatus,
+    ) -> Result<bool, StoreError> {
+        let mut all = self.lock();
+        let present = all.statuses.get(&status.account);
+        if present == before {
+            all.set_status(status);
+            return Ok(true);
+        }
+        Ok(present == Some(status))
     }
 
     async fn note_act(

@@ -18,6 +18,7 @@ mod registry;
 mod scans;
 mod script;
 mod server;
+mod status;
 mod store;
 
 pub use options::RedisOptions;

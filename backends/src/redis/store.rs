@@ -262,8 +262,7 @@ impl Store for RedisStore {
     }
 
     async fn account_status(&self, account: &AccountId) -> Result<Option<AccountStatus>, StoreError> {
-        let status: Option<Vec<u8>> = self.link.command(Cmd::get(self.keys.account(account, "status"))).await?;
-        status.map(|text| decode(&text)).transpose()
+        self.status_text(account).await?.map(|text| decode(&text)).transpose()
     }
 
     async fn account_statuses(
@@ -279,32 +278,15 @@ impl Store for RedisStore {
     }
 
     async fn set_account_status(&self, status: &AccountStatus) -> Result<(), StoreError> {
-        let id = &status.account;
-        // The list first: one that is listed and has no status is passed over.
-        self.link.command::<u64>(Cmd::zadd(self.keys.fleet("statuses"), id.as_str(), 0)).await?;
-        // Noted before, struck out after: see `events`.
-        let debt = match EventKind::may_tell(status.state) {
-            true => Some(self.owe(id).await?),
-            false => None,
-        };
-        let keys = ["status", "state", "history", "untold"].map(|what| self.keys.account(id, what));
-        let change =
-            AccountChange { at: status.since, from: None, to: status.state, evidence: status.evidence.clone() };
-        let state = word_of(&status.state);
-        let event = debt.as_ref().map(|_| format!("{:032x}", rand::random::<u128>())).unwrap_or_default();
-        let arguments = [encode(status)?, bytes(&state), encode(&change)?, bytes(event)];
-        let (before, untold): (String, u64) = self.link.run(&script::STATUS, &keys, &arguments).await?;
-        if untold > 0 {
-            self.tell(id).await?;
-        }
-        if let Some(debt) = debt {
-            self.strike_out(&debt).await?;
-        }
-        let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
-        if barred && before != state {
-            self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
-        }
-        Ok(())
+        self.status_put(status, None).await.map(drop)
+    }
+
+    async fn change_account_status(
+        &self,
+        before: Option<&AccountStatus>,
+        status: &AccountStatus,
+    ) -> Result<bool, StoreError> {
+        self.status_change(before, status).await
     }
 
     async fn note_act(

@@ -74,6 +74,7 @@ macro_rules! store_conformance {
         );
         $crate::conformance::store::store_conformance!(@cases accounts, $factory, $runtime,
             a_status_is_replaced_whole
+            a_status_is_changed_only_from_what_it_was
             the_history_grows_only_where_the_state_changes
             an_act_stands_in_the_history_and_changes_no_state
             a_denial_stays_open_until_it_is_closed

@@ -3,10 +3,10 @@
 use super::say;
 use crate::{failure::Failure, numbers::many, profile, services};
 use fleetscan_coordinator::{Connections, Offered};
-use fleetscan_proto::{AccountId, Profile, RegisteredAccount};
+use fleetscan_proto::{AccountId, Profile, RegisteredAccount, catalogue::Catalogue};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::Write,
     sync::{Mutex, PoisonError},
 };
@@ -14,6 +14,12 @@ use std::{
 /// What a profile reads at present, by its name or its file.
 pub fn offered(profile: &str) -> Result<Offered, Failure> {
     Offered::of(&profile::named(profile)?, services::catalogue()).map_err(Failure::usage)
+}
+
+/// What of a part of the catalogue an account's owner was told of.
+pub fn told_of(part: &Catalogue, told: &[String]) -> Result<Catalogue, Failure> {
+    let told: HashSet<&str> = told.iter().map(String::as_str).collect();
+    part.narrowed(|service, operation| operation.is_told(service, &told)).map_err(Failure::failed)
 }
 
 /// What the newest version of an account's profile reads, and its owner was not told of. Of a profile of the operator's

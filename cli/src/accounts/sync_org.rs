@@ -1,6 +1,6 @@
 //! `fleetscan accounts sync-org`: connects an organisation's accounts, and notes which are suspended, closed or gone.
 
-use super::{binding, desk};
+use super::{binding, desk, paused};
 use crate::{
     args::{AccountsArgs, SyncOrgArgs},
     backing::{self, Memory},
@@ -12,11 +12,18 @@ use crate::{
     terminal::Terminal,
 };
 use fleetscan_backends::{Keyring, SealedGrants};
-use fleetscan_coordinator::{Connections, Difference, Offered, Registry, difference};
-use fleetscan_proto::{
-    Account, AccountId, Grant, Grants, Membership, Organisation, Secret, SystemClock, check_external_id, parse_role_arn,
+use fleetscan_coordinator::{
+    Connections, Difference, Offered, Registry, difference, seen_in_either, wants_another_look,
 };
-use fleetscan_worker::{organisation::OrganisationReader, reads::Reads, verify::VerifierParts};
+use fleetscan_proto::{
+    Account, AccountId, AccountState, Grant, Grants, Membership, Organisation, Secret, SystemClock, check_external_id,
+    parse_role_arn,
+};
+use fleetscan_worker::{
+    organisation::{OPERATIONS, OrganisationReader},
+    reads::Reads,
+    verify::VerifierParts,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
@@ -34,7 +41,7 @@ pub async fn run(args: &AccountsArgs, asked: &SyncOrgArgs, terminal: Terminal) -
     let keys = backing::keys(&args.key)?;
     let memory = Memory::found(&args.store).await?;
     let desk = desk(&memory);
-    let (manager, grants) = manager(asked, &template, &memory, &keys).await?;
+    let Manager { account: manager, grants, reads } = Manager::find(asked, &template, &memory, &keys).await?;
     let partition = partition(manager.grant.role_arn.expose());
     let reader = OrganisationReader::new(VerifierParts {
         hub: Arc::new(hub::connect(&asked.hub).await?),
@@ -43,11 +50,18 @@ pub async fn run(args: &AccountsArgs, asked: &SyncOrgArgs, terminal: Terminal) -
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
+        share: asked.share,
     });
-    let part = profile::named("organisation")?.of(services::catalogue()).map_err(Failure::failed)?;
-    let reads = Arc::new(Reads::new(part, true).map_err(Failure::failed)?);
-    let organisation = reader.read(&manager, reads).await.map_err(Failure::failed)?;
-    let found = difference(&organisation, &desk.accounts().await?, asked.ou.as_deref(), Timestamp::now());
+    reader.heed(&memory.fleet.orders().await?.switches);
+    let registered = desk.accounts().await?;
+    let mut organisation = reader.read(&manager, Arc::clone(&reads)).await.map_err(Failure::failed)?;
+    if wants_another_look(&organisation, &registered) {
+        match reader.read(&manager, reads).await {
+            Ok(again) => organisation = seen_in_either(organisation, again),
+            Err(error) => organisation.gaps.push(format!("accounts that are missing, once more: {error}")),
+        }
+    }
+    let found = difference(&organisation, &registered, asked.ou.as_deref(), Timestamp::now());
     let sync = Sync { asked, organisation: &organisation, found: &found, json: args.json, terminal };
     sync.show()?;
     let done = !asked.dry_run && !found.is_empty() && sync.may_go_on()?;
@@ -84,27 +98,67 @@ impl ExternalIds {
 }
 
 /// Who reads the organisation: a role that was named, or a connected account.
-async fn manager(
-    asked: &SyncOrgArgs,
-    template: &ExternalIds,
-    memory: &Memory,
-    keys: &Keyring,
-) -> Result<(Account, Arc<dyn Grants>), Failure> {
-    if let Ok(id) = asked.org_role.parse::<AccountId>() {
+struct Manager {
+    account: Account,
+    grants: Arc<dyn Grants>,
+    reads: Arc<Reads>,
+}
+
+impl Manager {
+    async fn find(
+        asked: &SyncOrgArgs,
+        template: &ExternalIds,
+        memory: &Memory,
+        keys: &Keyring,
+    ) -> Result<Self, Failure> {
+        let named = asked.org_role.parse::<AccountId>().ok();
+        let id = match &named {
+            Some(id) => id.clone(),
+            None => parse_role_arn(&asked.org_role).map_err(|error| Failure::usage(format!("--org-role: {error}")))?,
+        };
+        let status = memory.store.account_status(&id).await?;
+        if status.is_some_and(|status| status.state == AccountState::Paused) {
+            return Err(paused(&id));
+        }
+        if named.is_some() {
+            return Self::connected(id, memory, keys).await;
+        }
+        let external_id = match &asked.org_external_id_file {
+            Some(file) => ExternalIds::read(file)?.of(&id),
+            None => template.of(&id),
+        };
+        let grant = Grant { role_arn: Secret::new(&asked.org_role), external_id };
+        let account = Account { id, grant, name: None, customer: None, regions: Vec::new() };
+        let reads = Reads::new(part()?, true).map_err(Failure::failed)?;
+        Ok(Self { account: account.clone(), grants: Arc::new(Registry::new(vec![account])), reads: Arc::new(reads) })
+    }
+
+    /// A connected account: no more of it is read than its owner was told of.
+    async fn connected(id: AccountId, memory: &Memory, keys: &Keyring) -> Result<Self, Failure> {
         let grants: Arc<dyn Grants> = Arc::new(SealedGrants::new(Arc::clone(&memory.registry), keys.clone()));
         let account = grants.account(&id).await.map_err(Failure::failed)?;
-        let account =
-            account.ok_or_else(|| Failure::usage(format!("account {id} is not connected: name its role's ARN")))?;
-        return Ok((account, grants));
+        let registered = memory.registry.registered(&id).await?;
+        let (Some(account), Some(registered)) = (account, registered) else {
+            return Err(Failure::usage(format!("account {id} is not connected: name its role's ARN")));
+        };
+        let mut part = part()?;
+        if let Some(told) = &registered.told {
+            part = binding::told_of(&part, &told.operations)?;
+        }
+        if let Some(untold) = OPERATIONS.iter().find(|name| part.operation("organizations", name).is_none()) {
+            return Err(Failure::usage(format!(
+                "the owner of account {id} was not told that organizations:{untold} is read: once they are, \
+                 `fleetscan accounts upgrade-profile {id} --profile full` or `organisation`"
+            )));
+        }
+        let reads = Reads::new(part, !registered.no_session_policy).map_err(Failure::failed)?;
+        Ok(Self { account, grants, reads: Arc::new(reads) })
     }
-    let id = parse_role_arn(&asked.org_role).map_err(|error| Failure::usage(format!("--org-role: {error}")))?;
-    let external_id = match &asked.org_external_id_file {
-        Some(file) => ExternalIds::read(file)?.of(&id),
-        None => template.of(&id),
-    };
-    let grant = Grant { role_arn: Secret::new(&asked.org_role), external_id };
-    let account = Account { id, grant, name: None, customer: None, regions: Vec::new() };
-    Ok((account.clone(), Arc::new(Registry::new(vec![account]))))
+}
+
+/// What may be read of an organisation.
+fn part() -> Result<Catalogue, Failure> {
+    profile::named("organisation")?.of(Catalogue::built_in()).map_err(Failure::failed)
 }
 
 fn partition(role_arn: &str) -> String {
@@ -175,7 +229,7 @@ impl Sync<'_> {
 
     /// Somebody at a terminal is asked first.
     fn may_go_on(&self) -> Result<bool, Failure> {
-        if self.asked.yes || self.json || !std::io::stdin().is_terminal() {
+        if self.asked.yes || !std::io::stdin().is_terminal() {
             return Ok(true);
         }
         let (add, mark) = (self.found.added.len() as u64, self.found.changed.len() as u64);
@@ -233,4 +287,41 @@ fn change(before: Option<&Membership>, after: &Membership) -> String {
         parts.push(format!("organisation {}", after.organisation));
     }
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::StoreArgs;
+    use fleetscan_proto::RegisteredAccount;
+
+    #[tokio::test]
+    async fn a_connected_manager_is_read_no_further_than_its_owner_was_told_and_on_its_own_terms() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().to_owned();
+        let store = StoreArgs { store: None, store_password_file: None, store_ca: None, data };
+        let memory = Memory::open(&store).await.expect("opens");
+        let keys = Keyring::parse("ZmxlZXRzY2FuLXRlc3RzLWtleS0wMTIzNDU2Nzg5YWI=").expect("a key");
+        let id: AccountId = "111122223333".parse().expect("an id");
+        let role_arn = Secret::new("arn:aws:iam::111122223333:role/Reader");
+        let grant = Grant { role_arn, external_id: Secret::new("an-external-id") };
+        let account = Account { id: id.clone(), grant, name: None, customer: None, regions: Vec::new() };
+        let desk = desk(&memory);
+        desk.connect(&keys, &account, &binding::offered("minimal").expect("a profile")).await.expect("connected");
+        let refused = Manager::connected(id.clone(), &memory, &keys).await.err().expect("refused");
+        assert!(refused.message().contains("upgrade-profile 111122223333"), "{}", refused.message());
+        desk.upgrade(&id, &binding::offered("full").expect("a profile")).await.expect("told");
+        let tags = "organizations:ListTagsForResource";
+        let untold = |account: &mut RegisteredAccount| {
+            account.told.iter_mut().for_each(|told| told.operations.retain(|operation| operation != tags));
+        };
+        desk.change(&id, untold).await.expect("changed");
+        let reads = Manager::connected(id.clone(), &memory, &keys).await.expect("a manager").reads;
+        assert!(reads.session_policy().is_some());
+        let of = |name: &str| reads.catalogue().operation("organizations", name).is_some();
+        assert!(of("ListRoots") && !of("ListTagsForResource") && reads.catalogue().service("lambda").is_none());
+        desk.change(&id, |account| account.no_session_policy = true).await.expect("changed");
+        let reads = Manager::connected(id, &memory, &keys).await.expect("a manager").reads;
+        assert!(reads.session_policy().is_none(), "the organisation forbids it");
+    }
 }

@@ -1,6 +1,6 @@
 //! `fleetscan accounts verify`: what is said of accounts' roles, as a page that a customer could be shown.
 
-use super::{account_ids, desk, read_file};
+use super::{account_ids, binding, desk, paused, read_file};
 use crate::{
     args::{AccountsArgs, VerifyArgs},
     backing::{self, Memory},
@@ -12,19 +12,15 @@ use crate::{
     terminal::Terminal,
 };
 use fleetscan_backends::SealedGrants;
-use fleetscan_coordinator::{Connections, Registry};
-use fleetscan_proto::{Account, AccountId, Grants, Profile, RegisteredAccount, SystemClock};
+use fleetscan_coordinator::{Connections, Listed, Registry};
+use fleetscan_proto::{Account, AccountId, AccountState, Grants, Profile, SystemClock};
 use fleetscan_worker::{
     reads::Reads,
     verify::{Finding, Look, Standing, Verification, Verifier, VerifierParts, excess::Severity},
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use std::{
-    collections::{HashMap, HashSet},
-    io::Write as _,
-    sync::Arc,
-};
+use std::{collections::HashMap, io::Write as _, sync::Arc};
 
 /// Accounts that are looked at at once.
 const AT_ONCE: usize = 8;
@@ -61,41 +57,81 @@ pub async fn run(args: &AccountsArgs, asked: &VerifyArgs, terminal: Terminal) ->
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
+        share: asked.share,
     });
-    let known: HashSet<AccountId> = desk(&memory).accounts().await?.into_iter().map(|account| account.id).collect();
-    let found = look(&verifier, tasks, &desk(&memory), &known).await?;
+    let round = Round { verifier: &verifier, memory: &memory, desk: desk(&memory), of_registry: asked.file.is_none() };
+    let (found, all_recorded) = round.look(tasks).await;
     tell(&found, &who.arn, args.json, terminal)?;
     let any = |standing| found.iter().any(|found: &Verification| found.standing() == standing);
-    Ok(match (any(Standing::Holes), any(Standing::Cannot)) {
-        (true, _) => HOLES,
-        (false, true) => FAILED,
-        (false, false) => COMPLETE,
+    Ok(match (all_recorded, any(Standing::Holes), any(Standing::Cannot)) {
+        (false, _, _) => FAILED,
+        (true, true, _) => HOLES,
+        (true, false, true) => FAILED,
+        (true, false, false) => COMPLETE,
     })
 }
 
-/// Looks at all of them, some at once, and notes each in the registry; in the order in which they were named.
-async fn look(
-    verifier: &Verifier,
-    tasks: Vec<Task>,
-    desk: &Connections,
-    known: &HashSet<AccountId>,
-) -> Result<Vec<Verification>, Failure> {
-    let mut looks = futures_util::stream::iter(tasks)
-        .map(|(id, task)| async move {
-            match task {
-                Ok((account, look)) => verifier.verify(&account, &look).await,
-                Err(why) => Verification::not_begun(id, why),
-            }
-        })
-        .buffered(AT_ONCE);
-    let mut all = Vec::new();
-    while let Some(found) = looks.next().await {
-        if known.contains(&found.account) {
-            desk.verified(&found.account, found.let_in_at, word(found.standing())).await.map_err(Failure::failed)?;
-        }
-        all.push(found);
+/// Looks at several accounts.
+struct Round<'a> {
+    verifier: &'a Verifier,
+    memory: &'a Memory,
+    desk: Connections,
+    /// The grants are those of the registry: what is found is said of its accounts. Another role, or another
+    /// ExternalId, that a file names says nothing of them.
+    of_registry: bool,
+}
+
+impl Round<'_> {
+    /// Looks at all of them, some at once, and notes each in the registry as soon as it is known; in the order in which
+    /// they were named. Answers whether all could be noted.
+    async fn look(&self, tasks: Vec<Task>) -> (Vec<Verification>, bool) {
+        let looks = tasks.into_iter().enumerate().map(|(place, task)| async move {
+            let found = self.one(task).await;
+            let recorded = self.record(&found).await;
+            (place, found, recorded)
+        });
+        let mut all: Vec<_> = futures_util::stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        all.sort_by_key(|(place, ..)| *place);
+        let recorded = all.iter().all(|(_, _, recorded)| *recorded);
+        (all.into_iter().map(|(_, found, _)| found).collect(), recorded)
     }
-    Ok(all)
+
+    async fn one(&self, (id, task): Task) -> Verification {
+        let (account, look) = match task {
+            Ok(task) => task,
+            Err(why) => return Verification::not_begun(id, why),
+        };
+        match self.heed(&id).await {
+            Ok(()) => self.verifier.verify(&account, &look).await,
+            Err(why) => Verification::not_begun(id, why),
+        }
+    }
+
+    /// What operators said by now: calls are switched off, or the account is to be left alone.
+    async fn heed(&self, id: &AccountId) -> Result<(), String> {
+        let orders = self.memory.fleet.orders().await.map_err(|error| error.to_string())?;
+        self.verifier.heed(&orders.switches);
+        if !self.of_registry {
+            return Ok(());
+        }
+        match self.memory.store.account_status(id).await {
+            Ok(Some(status)) if status.state == AccountState::Paused => Err("it was paused a moment ago".to_owned()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn record(&self, found: &Verification) -> bool {
+        if !self.of_registry {
+            return true;
+        }
+        let id = &found.account;
+        let noted = self.desk.verified(id, found.let_in_at, word(found.standing())).await;
+        if let Err(error) = &noted {
+            display::note(&format!("account {id}: what was found is not in the registry: {error}"));
+        }
+        noted.is_ok()
+    }
 }
 
 fn of_file(accounts: Vec<Account>, ids: &[String]) -> Result<Vec<Account>, Failure> {
@@ -111,23 +147,36 @@ fn of_file(accounts: Vec<Account>, ids: &[String]) -> Result<Vec<Account>, Failu
 
 /// The connected accounts that were named, or all.
 async fn connected(desk: &Connections, grants: &dyn Grants, asked: &VerifyArgs) -> Result<Vec<Task>, Failure> {
-    let all = desk.accounts().await?;
-    let chosen: Vec<&RegisteredAccount> = match asked.ids.is_empty() {
-        true => all.iter().filter(|account| account.grant.is_some()).collect(),
+    let all = desk.list().await?;
+    let is_connected = |one: &&Listed| one.account.grant.is_some();
+    let is_paused = |one: &Listed| one.state() == AccountState::Paused;
+    let chosen: Vec<&Listed> = match asked.ids.is_empty() {
+        true => {
+            let (paused, chosen): (Vec<&Listed>, Vec<_>) =
+                all.iter().filter(is_connected).partition(|one| is_paused(one));
+            if !paused.is_empty() {
+                display::note(&format!("{} left out: paused", many(paused.len() as u64, "account")));
+            }
+            chosen
+        }
         false => {
-            let find = |id: AccountId| {
-                let found = all.iter().find(|account| account.id == id && account.grant.is_some());
-                found.ok_or_else(|| Failure::usage(format!("account {id} is not connected")))
+            let find = |id: AccountId| match all.iter().filter(is_connected).find(|one| one.account.id == id) {
+                None => Err(Failure::usage(format!("account {id} is not connected"))),
+                Some(one) if is_paused(one) => Err(paused(&id)),
+                Some(one) => Ok(one),
             };
             account_ids(&asked.ids)?.into_iter().map(find).collect::<Result<_, _>>()?
         }
     };
     if chosen.is_empty() {
-        return Err(Failure::usage("no account is connected: `fleetscan accounts add` or `import` connects some"));
+        return Err(Failure::usage(match all.iter().any(|one| is_connected(&one)) {
+            true => "every account is paused",
+            false => "no account is connected: `fleetscan accounts add` or `import` connects some",
+        }));
     }
     let mut parts: HashMap<(Option<Vec<String>>, bool), Arc<Reads>> = HashMap::new();
     let mut tasks = Vec::new();
-    for registered in chosen {
+    for Listed { account: registered, .. } in chosen {
         let id = registered.id.clone();
         let told = registered.told.as_ref().map(|told| told.operations.clone());
         let narrowed = !registered.no_session_policy;
@@ -154,9 +203,7 @@ async fn connected(desk: &Connections, grants: &dyn Grants, asked: &VerifyArgs) 
 /// profiles.
 fn told_reads(told: Option<&[String]>, narrowed: bool) -> Result<Reads, Failure> {
     let Some(told) = told else { return reads(&profile::named("full")?, narrowed) };
-    let told: HashSet<&str> = told.iter().map(String::as_str).collect();
-    let part = services::catalogue().narrowed(|service, operation| operation.is_told(service, &told));
-    Reads::new(part.map_err(Failure::failed)?, narrowed).map_err(Failure::usage)
+    Reads::new(binding::told_of(services::catalogue(), told)?, narrowed).map_err(Failure::usage)
 }
 
 /// What a profile reads.

@@ -4,6 +4,9 @@ use super::HubArgs;
 use clap::Args as ClapArgs;
 use std::{path::PathBuf, time::Duration};
 
+/// Less than a scan's: with both under way, AWS's limits hold for their sum.
+const SHARE: f64 = 0.2;
+
 #[derive(Debug, ClapArgs)]
 pub struct VerifyArgs {
     /// Twelve digits each; default: every connected account
@@ -17,6 +20,10 @@ pub struct VerifyArgs {
     /// How long to wait for a role that does not let us in yet: IAM's changes are not known everywhere at once
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = waiting)]
     pub wait: Duration,
+    /// The most of each published API limit that is used, above 0 and at most 1; workers may be calling in the same
+    /// accounts
+    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = SHARE, value_parser = super::share)]
+    pub share: f64,
     #[command(flatten)]
     pub hub: HubArgs,
 }
@@ -51,6 +58,10 @@ pub struct SyncOrgArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// The most of each published API limit that is used, above 0 and at most 1; workers may be calling in the same
+    /// accounts
+    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = SHARE, value_parser = super::share)]
+    pub share: f64,
     #[command(flatten)]
     pub hub: HubArgs,
 }

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod lifecycle;
+mod looks;
 mod revocation;
 mod world;

@@ -80,11 +80,12 @@ pub fn excess(role: &RolePolicies, needed: &BTreeSet<&str>) -> BTreeMap<Excess, 
                 Actions::Only(patterns) => patterns.as_slice(),
                 Actions::AllBut(_) => &everything,
             };
-            for pattern in patterns.iter().filter(|pattern| !role.rules_out(pattern)) {
-                if needed.iter().any(|action| action.eq_ignore_ascii_case(pattern)) {
+            let left = patterns.iter().flat_map(|pattern| role.left_of(pattern));
+            for pattern in left.filter(|pattern| statement.allows_any(pattern) && !role.rules_out(pattern)) {
+                if needed.iter().any(|action| action.eq_ignore_ascii_case(&pattern)) {
                     continue;
                 }
-                for (kind, what) in kinds(role, pattern) {
+                for (kind, what) in kinds(role, &pattern) {
                     found.entry(kind).or_default().entry(what).or_default().insert(policy.name.clone());
                 }
             }
@@ -139,6 +140,7 @@ fn reads(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{super::policy::Policy, *};
+    use fleetscan_proto::catalogue::Catalogue;
     use serde_json::{Value, json};
 
     fn of(statements: Value, boundary: Option<Value>) -> BTreeMap<Excess, Vec<String>> {
@@ -200,5 +202,22 @@ mod tests {
         assert_eq!(of(json!([broad]), Some(boundary)).into_keys().collect::<Vec<_>>(), [Excess::Reading]);
         let not_action = json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" });
         assert!(of(not_action, None).contains_key(&Excess::Administrator));
+    }
+
+    #[test]
+    fn of_everything_within_a_boundary_only_what_lies_within_it_is_granted() {
+        let administrator = json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]);
+        let own = crate::policy::boundary(Catalogue::built_in()).expect("fits");
+        let own = crate::policy::boundary_document(&own)["Statement"].clone();
+        assert_eq!(of(administrator.clone(), Some(own)).into_keys().collect::<Vec<_>>(), [Excess::Reading]);
+        let wide = json!([{ "Effect": "Allow", "Action": ["ec2:*", "iam:Get*"], "Resource": "*" }]);
+        let found = of(administrator.clone(), Some(wide));
+        assert_eq!(found[&Excess::Writing], ["ec2:*"]);
+        assert!(!found.contains_key(&Excess::Administrator) && !found.contains_key(&Excess::Escalation));
+        let all_but = json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" });
+        let within = json!([{ "Effect": "Allow", "Action": ["iam:*", "sns:List*"], "Resource": "*" }]);
+        assert_eq!(of(all_but, Some(within)).into_keys().collect::<Vec<_>>(), [Excess::Reading]);
+        let denied = json!([administrator[0], { "Effect": "Deny", "NotAction": "sns:List*", "Resource": "*" }]);
+        assert_eq!(of(denied, None)[&Excess::Reading], ["sns:List*"]);
     }
 }

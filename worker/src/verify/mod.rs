@@ -6,11 +6,12 @@ pub mod pattern;
 pub mod policy;
 mod reading;
 mod report;
+mod resource;
 
 pub use report::{Finding, Kind, Rights, Standing, Verification};
 
 use crate::{
-    account::Accounts,
+    account::{Accounts, Visit},
     aws::Aws,
     call::{Budget, Call, CallError, CallPolicy, Caller},
     gate::Gate,
@@ -23,7 +24,7 @@ use crate::{
     session::{SessionError, SessionTerms, Sessions},
     stats::StatsCell,
 };
-use fleetscan_proto::{Account, Clock, Grants, Store, catalogue::Catalogue};
+use fleetscan_proto::{Account, Clock, Grants, KillSwitch, Store, StoreError, catalogue::Catalogue};
 use policy::{Right, RolePolicies};
 use rand::Rng as _;
 use reading::{RoleReader, Unread};
@@ -34,8 +35,6 @@ use tokio::{sync::Semaphore, time::Instant};
 
 /// Calls under way at once, of all accounts.
 const CALLS: usize = 16;
-/// The part of each bucket that a look takes.
-const SHARE: f64 = 0.5;
 /// Tries of an AssumeRole that fails in passing.
 const TRIES: u32 = 5;
 
@@ -53,14 +52,17 @@ pub struct VerifierParts {
     pub catalogue: Arc<Catalogue>,
     /// Sessions are named `<prefix>-<account>-<epoch>`.
     pub session_prefix: String,
+    /// The most of each published API limit that is used, above 0 and at most 1. Workers may be calling in the same
+    /// accounts, with a share of their own.
+    pub share: f64,
 }
 
 /// Looks at customers' roles, one at a time or several.
 pub struct Verifier {
     hub: Arc<Hub>,
     pub(crate) caller: Caller,
-    pub(crate) accounts: Arc<Accounts>,
-    pub(crate) store: Arc<dyn Store>,
+    accounts: Arc<Accounts>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     session_prefix: String,
 }
@@ -106,9 +108,14 @@ impl Verifier {
             switches: Arc::new(Switches::default()),
             metrics,
         };
-        let accounts = Arc::new(Accounts::new(SHARE, sessions));
+        let accounts = Arc::new(Accounts::new(parts.share, sessions));
         let (hub, session_prefix) = (parts.hub, parts.session_prefix);
         Self { hub, caller, accounts, store: parts.store, clock: parts.clock, session_prefix }
+    }
+
+    /// From now on these calls are not made.
+    pub fn heed(&self, switches: &[KillSwitch]) {
+        self.caller.switches.heed(switches);
     }
 
     /// Looks at an account's role.
@@ -117,7 +124,7 @@ impl Verifier {
         if let Err(cannot) = self.let_in(account, look.wait, &mut found).await {
             return found.ended(cannot);
         }
-        let visit = match self.accounts.enter(self.store.as_ref(), &account.id, false).await {
+        let visit = match self.enter(account).await {
             Ok(visit) => visit,
             Err(error) => return found.ended(Cannot::Now(error.to_string())),
         };
@@ -132,7 +139,11 @@ impl Verifier {
         let needed: BTreeSet<&str> = actions(look.reads.catalogue()).into_values().flatten().collect();
         match reader.read().await {
             Ok(policies) => judge(&policies, &needed, &mut found),
-            Err(Unread::NotAllowed(why)) => found.unread = Some(why),
+            Err(Unread::NotAsked) => found.unread = Some("its profile does not read IAM".to_owned()),
+            Err(Unread::Denied(action)) => {
+                found.unread = Some(format!("the role may not call {action}"));
+                found.findings.push(Finding::denied(&action));
+            }
             Err(Unread::Failed(why)) => {
                 found.findings.push(Finding::unknown(
                     Kind::PoliciesUnread,
@@ -143,6 +154,11 @@ impl Verifier {
         }
         self.caller.sessions.forget(&account.id);
         found
+    }
+
+    /// Begins work in an account. A worker may have called there a moment ago: no bucket is taken to be full.
+    pub(crate) async fn enter(&self, account: &Account) -> Result<Visit, StoreError> {
+        self.accounts.enter(self.store.as_ref(), &account.id, true).await
     }
 
     /// The positive probe: AssumeRole with the ExternalId, for as long as IAM may take to know of a change.

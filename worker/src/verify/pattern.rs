@@ -75,6 +75,31 @@ pub fn covers(outer: &str, inner: &str) -> bool {
     matches(outer, inner) && !(inner.contains('*') && outer.contains('?'))
 }
 
+/// The narrower of two patterns of actions, or what both have of service and of name; `None`: they have nothing in
+/// common. What it stands for may be more than both do, where neither covers the other, but never less.
+pub fn narrower(one: &str, other: &str) -> Option<String> {
+    if !meet(one, other) {
+        return None;
+    }
+    if covers(other, one) {
+        return Some(one.to_owned());
+    }
+    if covers(one, other) {
+        return Some(other.to_owned());
+    }
+    let narrowest = |one: &str, other: &str| {
+        let certain = |pattern: &str| pattern.split(['*', '?']).next().unwrap_or_default().len();
+        let first = covers(other, one) || (!covers(one, other) && certain(one) >= certain(other));
+        if first { one.to_owned() } else { other.to_owned() }
+    };
+    Some(match (one.split_once(':'), other.split_once(':')) {
+        (Some((service, name)), Some((other_service, other_name))) => {
+            format!("{}:{}", narrowest(service, other_service), narrowest(name, other_name))
+        }
+        _ => narrowest(one, other),
+    })
+}
+
 fn lower(text: &str) -> Vec<u8> {
     text.bytes().map(|byte| byte.to_ascii_lowercase()).collect()
 }
@@ -127,6 +152,21 @@ mod tests {
         for (one, other) in [("s3:Put*", "s3:GetObject*"), ("a?", "a"), ("lambda:*", "s3:*"), ("*b", "*a"), ("", "a*")]
         {
             assert!(!meet(one, other) && !meet(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_narrower_of_two_is_what_both_stand_for() {
+        for (one, other, narrow) in [
+            ("*", "s3:Get*", Some("s3:Get*")),
+            ("s3:Get*", "S3:*", Some("s3:Get*")),
+            ("s3:*", "*:Get*", Some("s3:Get*")),
+            ("iam:Get*", "iam:*Role", Some("iam:Get*")),
+            ("s3:Get*", "s3:Put*", None),
+            ("s3*", "*:Get*", Some("s3*")),
+        ] {
+            assert_eq!(narrower(one, other).as_deref(), narrow, "{one} {other}");
+            assert_eq!(narrower(other, one).as_deref(), narrow, "{other} {one}");
         }
     }
 

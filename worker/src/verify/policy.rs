@@ -2,10 +2,17 @@
 //! boundary as well where there is one (IAM User Guide, "Policy evaluation logic"). Resources and conditions are not
 //! evaluated but noted: what is allowed on some resources or under conditions is allowed in part.
 
-use super::pattern::{covers, matches, meet};
+use super::{
+    pattern::{covers, matches, meet, narrower},
+    resource::{is_every_arn, is_everything, may_have_no_arn},
+};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Patterns that may stand for what is left of one: a boundary has some seventy. What would make more is passed over.
+const MAX_LEFT: usize = 500;
 
 /// The actions that a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +58,17 @@ pub struct Statement {
     pub actions: Actions,
     /// It is about every resource.
     pub everywhere: bool,
+    /// It is about every resource that has an ARN. Many lists are about none, which only `*` stands for.
+    pub every_arn: bool,
     /// It has conditions.
     pub conditional: bool,
+}
+
+impl Statement {
+    /// Whether it allows anything that a pattern stands for.
+    pub fn allows_any(&self, pattern: &str) -> bool {
+        self.allow && self.actions.include_any(pattern)
+    }
 }
 
 /// A policy.
@@ -103,16 +119,15 @@ fn statement(value: &Value) -> Option<Statement> {
         (None, Some(list)) => Actions::AllBut(texts(list)?),
         _ => return None,
     };
-    let everywhere = match value.get("Resource") {
-        Some(list) => texts(list)?.iter().any(|resource| resource.chars().all(|c| c == '*')),
-        None => false,
-    };
+    let resources = value.get("Resource").map_or(Some(Vec::new()), texts)?;
+    let everywhere = resources.iter().any(|resource| is_everything(resource));
+    let every_arn = resources.iter().any(|resource| is_every_arn(resource, &actions));
     let conditional = match value.get("Condition") {
         None | Some(Value::Null) => false,
         Some(Value::Object(conditions)) => !conditions.is_empty(),
         Some(_) => return None,
     };
-    Some(Statement { allow, actions, everywhere, conditional })
+    Some(Statement { allow, actions, everywhere, every_arn, conditional })
 }
 
 /// One text or a list of them.
@@ -164,13 +179,66 @@ impl RolePolicies {
 
     /// Whether whatever a pattern stands for is out of reach: denied, or outside the boundary.
     pub fn rules_out(&self, pattern: &str) -> bool {
-        let bounded = |policy: &Policy| !policy.statements.iter().any(|s| s.allow && s.actions.include_any(pattern));
-        self.all().any(|s| !s.allow && s.everywhere && !s.conditional && s.actions.include_all(pattern))
-            || self.boundary.as_ref().is_some_and(bounded)
+        let bounded = |policy: &Policy| !policy.statements.iter().any(|s| s.allows_any(pattern));
+        let denies = |s: &Statement| {
+            let reaches = s.everywhere || (s.every_arn && !may_have_no_arn(pattern));
+            !s.allow && reaches && !s.conditional && s.actions.include_all(pattern)
+        };
+        self.all().any(denies) || self.boundary.as_ref().is_some_and(bounded)
+    }
+
+    /// What is left of a pattern that an identity policy allows: patterns that lie within the boundary, and within what
+    /// each statement leaves that denies all but some actions. They may stand for more than is left, never for less.
+    pub fn left_of(&self, pattern: &str) -> BTreeSet<String> {
+        let mut left = BTreeSet::from([pattern.to_owned()]);
+        for fence in self.fences() {
+            let narrowed: BTreeSet<String> =
+                left.iter().flat_map(|pattern| fence.iter().flat_map(|side| side.left_of(pattern))).collect();
+            if narrowed.len() <= MAX_LEFT {
+                left = narrowed;
+            }
+        }
+        left
+    }
+
+    /// What nothing goes beyond, whatever is allowed: the boundary, and what a Deny of all else leaves alone.
+    fn fences(&self) -> Vec<Vec<Side<'_>>> {
+        let boundary = self.boundary.iter().map(|policy| {
+            policy.statements.iter().filter(|s| s.allow).map(|s| Side::of(&s.actions)).collect::<Vec<_>>()
+        });
+        let denials = self.all().filter(|s| !s.allow && s.everywhere && !s.conditional);
+        let left_alone = denials.filter_map(|statement| match &statement.actions {
+            Actions::AllBut(patterns) => Some(vec![Side::Within(patterns)]),
+            Actions::Only(_) => None,
+        });
+        boundary.chain(left_alone).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Statement> {
         self.identity.iter().chain(&self.boundary).flat_map(|policy| &policy.statements)
+    }
+}
+
+/// A part of a fence.
+enum Side<'a> {
+    Within(&'a [String]),
+    Outside(&'a [String]),
+}
+
+impl<'a> Side<'a> {
+    fn of(actions: &'a Actions) -> Self {
+        match actions {
+            Actions::Only(patterns) => Side::Within(patterns),
+            Actions::AllBut(patterns) => Side::Outside(patterns),
+        }
+    }
+
+    fn left_of(&self, pattern: &str) -> Vec<String> {
+        match self {
+            Side::Within(others) => others.iter().filter_map(|other| narrower(pattern, other)).collect(),
+            Side::Outside(others) if others.iter().any(|other| covers(other, pattern)) => Vec::new(),
+            Side::Outside(_) => vec![pattern.to_owned()],
+        }
     }
 }
 
@@ -276,6 +344,58 @@ mod tests {
         assert_eq!(role.right("sns:ListTopics"), Right::Bounded);
         assert_eq!(role.right("kms:ListKeys"), Right::Lacking);
         assert!(role.rules_out("sns:*") && role.rules_out("s3:PutObject") && !role.rules_out("s3:*"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_pattern_lies_within_the_boundary_and_what_a_deny_leaves_alone() {
+        let left = |role: &RolePolicies, pattern: &str| role.left_of(pattern).into_iter().collect::<Vec<_>>();
+        let bounded = RolePolicies {
+            boundary: Some(policy(json!([
+                { "Effect": "Allow", "Action": ["s3:Get*", "*:List*", "iam:PassRole"], "Resource": "*" },
+                { "Effect": "Deny", "Action": "s3:GetObject*", "Resource": "*" },
+            ]))),
+            ..role(json!({ "Effect": "Allow", "Action": "*", "Resource": "*" }))
+        };
+        assert_eq!(left(&bounded, "*"), ["*:List*", "iam:PassRole", "s3:Get*"]);
+        assert_eq!(left(&bounded, "s3:*"), ["s3:Get*", "s3:List*"], "service and name each by itself");
+        assert_eq!(left(&bounded, "S3:GetBucket*"), ["S3:GetBucket*"]);
+        assert!(left(&bounded, "ec2:RunInstances").is_empty());
+        let denied = role(json!([
+            { "Effect": "Allow", "Action": "*", "Resource": "*" },
+            { "Effect": "Deny", "NotAction": ["lambda:*", "sns:List*"], "Resource": "*" },
+            { "Effect": "Deny", "NotAction": "s3:*", "Resource": "*", "Condition": { "Bool": { "aws:SecureTransport": "false" } } },
+        ]));
+        assert_eq!(left(&denied, "*"), ["lambda:*", "sns:List*"], "a Deny under conditions leaves the rest");
+        assert_eq!(left(&denied, "*:Get*"), ["lambda:Get*"]);
+        let outside = RolePolicies {
+            boundary: Some(policy(json!({ "Effect": "Allow", "NotAction": "iam:*", "Resource": "*" }))),
+            ..RolePolicies::default()
+        };
+        assert_eq!((left(&outside, "iam:Get*").len(), left(&outside, "ec2:*").len()), (0, 1));
+        assert_eq!(left(&RolePolicies::default(), "s3:*"), ["s3:*"], "nothing bounds it");
+    }
+
+    #[test]
+    fn the_patterns_that_are_left_are_bounded() {
+        let but = |patterns: Vec<String>| json!({ "Effect": "Deny", "NotAction": patterns, "Resource": "*" });
+        let services: Vec<String> = (10..40).map(|n| format!("s{n}:*")).collect();
+        let names = (10..40).map(|n| format!("*:Name{n}*")).collect();
+        let role = role(json!([but(services.clone()), but(names)]));
+        assert_eq!(role.left_of("*"), services.into_iter().collect(), "nine hundred are not worth it");
+        assert_eq!(role.left_of("s12:*").len(), 30);
+    }
+
+    #[test]
+    fn a_deny_of_every_arn_rules_out_what_has_one() {
+        let deny = |actions: &str, resource: &str| {
+            role(json!({ "Effect": "Deny", "Action": actions, "Resource": ["arn:x", resource] }))
+        };
+        assert!(deny("s3:GetObject*", "arn:aws:s3:::*/*").rules_out("s3:GetObject*"));
+        assert!(deny("kms:Decrypt", "arn:aws*:*").rules_out("kms:Decrypt"));
+        assert!(!deny("kms:Decrypt", "arn:aws:kms:*:*:key/mine").rules_out("kms:Decrypt"));
+        assert!(!deny("ecr:Get*", "arn:aws:ecr:*:*:*").rules_out("ecr:GetAuthorizationToken"), "it has none");
+        let lists = role(json!({ "Effect": "Allow", "Action": "ec2:*", "Resource": "arn:aws:ec2:*:*:*" }));
+        assert_eq!(lists.right("ec2:DescribeVpcs"), Right::SomeResources, "lists are about no ARN");
     }
 
     #[test]

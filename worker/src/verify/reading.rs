@@ -18,8 +18,10 @@ const IAM_REGION: &str = "us-east-1";
 /// Why the role's policies are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// The profile does not read IAM, or the role may not.
-    NotAllowed(String),
+    /// The profile does not read IAM.
+    NotAsked,
+    /// The profile reads this action, and the role may not.
+    Denied(String),
     /// It did not work.
     Failed(String),
 }
@@ -85,7 +87,7 @@ impl RoleReader<'_> {
     async fn page(&self, operation: &str, named: &[(&str, &str)], token: Option<&str>) -> Result<Value, Unread> {
         let gate = self.verifier.caller.gate_of(self.budget);
         let Ok((_, spec)) = gate.admit("iam", operation) else {
-            return Err(Unread::NotAllowed("its profile does not read IAM".to_owned()));
+            return Err(Unread::NotAsked);
         };
         let named = named.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
         let params: Map<String, Value> = page_params(spec, named.collect(), token);
@@ -99,7 +101,7 @@ impl RoleReader<'_> {
             budget: self.budget,
         };
         self.verifier.caller.call(call).await.map_err(|error| match error {
-            CallError::Denied(_) => Unread::NotAllowed(format!("the role may not call iam:{operation}")),
+            CallError::Denied(_) => Unread::Denied(spec.action.clone()),
             CallError::Absent => Unread::Failed(format!("iam:{operation} finds nothing")),
             CallError::Failed(why) => Unread::Failed(format!("iam:{operation}: {why}")),
             CallError::Session(why) => Unread::Failed(why.to_string()),

@@ -65,6 +65,13 @@ impl Finding {
         Self::new(Severity::Medium, kind, says, "Verify again; if it stays so, see `fleetscan doctor`.")
     }
 
+    /// An action that the profile reads, and that was denied when it was asked for.
+    pub(super) fn denied(action: &str) -> Self {
+        let says = "The profile reads this, and the role was denied it: what its policies grant is not known, and scans will say denied.";
+        let fix = "Update the stack from the newest template, or attach its policies again; a service control policy may deny it as well.";
+        Self { actions: vec![action.to_owned()], ..Self::new(Severity::Medium, Kind::Lacking, says, fix) }
+    }
+
     /// Rights beyond need, each with the policies that grant it.
     pub(super) fn excess(excess: Excess, what: BTreeMap<String, BTreeSet<String>>) -> Self {
         let (kind, says, fix) = match excess {

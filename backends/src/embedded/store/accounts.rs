@@ -27,8 +27,7 @@ pub(super) fn account_statuses(
 
 pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusqlite::Result<()> {
     let account = status.account.as_str();
-    let before: Option<AccountStatus> =
-        one(c, "SELECT status FROM accounts WHERE account = ?1", [account], |row| json(row, 0))?;
+    let before = account_status(c, &status.account)?;
     change(
         c,
         "INSERT INTO accounts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET state = excluded.state, status = excluded.status",
@@ -46,6 +45,19 @@ pub(super) fn set_account_status(c: &Connection, status: &AccountStatus) -> rusq
         }
     }
     Ok(())
+}
+
+pub(super) fn change_account_status(
+    c: &Connection,
+    before: Option<&AccountStatus>,
+    status: &AccountStatus,
+) -> rusqlite::Result<bool> {
+    let present = account_status(c, &status.account)?;
+    if present.as_ref() == before {
+        set_account_status(c, status)?;
+        return Ok(true);
+    }
+    Ok(present.as_ref() == Some(status))
 }
 
 pub(super) fn note_act(

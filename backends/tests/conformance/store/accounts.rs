@@ -36,6 +36,31 @@ pub async fn a_status_is_replaced_whole<F: StoreFactory>(factory: &F) {
     assert_eq!(store.account_statuses(Some(&account(1)), 10).await.expect("readable"), [other]);
 }
 
+pub async fn a_status_is_changed_only_from_what_it_was<F: StoreFactory>(factory: &F) {
+    use AccountState::{Active, Paused, Pending};
+    let store = factory.open().await;
+    let change = async |before: Option<&AccountStatus>, after: &AccountStatus| {
+        store.change_account_status(before, after).await.expect("writable")
+    };
+    let (pending, active, paused) = (status(1, Pending, 1), status(1, Active, 2), status(1, Paused, 3));
+    assert!(!change(Some(&pending), &active).await, "there is none yet");
+    assert_eq!(store.account_statuses(None, 10).await.expect("readable"), []);
+    assert!(change(None, &pending).await);
+    assert!(!change(None, &active).await, "there is one by now");
+    store.set_account_status(&paused).await.expect("set");
+    assert!(!change(Some(&pending), &active).await, "it was paused meanwhile");
+    let later = AccountStatus { since: at(4), ..paused.clone() };
+    assert!(!change(Some(&later), &active).await, "the state alone is not enough");
+    assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(paused.clone()));
+    for _ in 0..2 {
+        assert!(change(Some(&paused), &active).await, "as often as it is asked: the answer may get lost");
+    }
+    assert_eq!(store.account_status(&account(1)).await.expect("readable"), Some(active));
+    let history = store.account_history(&account(1)).await.expect("readable");
+    let states: Vec<_> = history.iter().map(|change| (change.from, change.to)).collect();
+    assert_eq!(states, [(None, Pending), (Some(Pending), Paused), (Some(Paused), Active)]);
+}
+
 pub async fn the_history_grows_only_where_the_state_changes<F: StoreFactory>(factory: &F) {
     use AccountState::{Active, Pending, Revoked};
     let store = factory.open().await;

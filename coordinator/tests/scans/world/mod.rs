@@ -2,6 +2,7 @@
 
 mod awake;
 mod sink;
+mod watched;
 
 use async_trait::async_trait;
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
@@ -24,6 +25,7 @@ use std::{
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+pub use watched::{Watch, WatchedStore};
 
 /// Two regional services and a global one.
 const SERVICES: [(&str, &str); 3] = [("alpha", "regional"), ("beta", "regional"), ("gamma", "global")];
@@ -113,13 +115,19 @@ pub fn id(number: u64) -> AccountId {
     format!("{number:012}").parse().expect("id")
 }
 
+fn opened(folder: &tempfile::TempDir) -> (Arc<dyn Store>, Arc<dyn EventTrail>) {
+    let store = EmbeddedStore::open(folder.path()).expect("opens");
+    let store = Arc::new(WatchedStore { store, watch: awake::KeepAwake });
+    (store.clone(), store)
+}
+
 impl World {
     pub fn of(accounts: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(awake::AwakeStore(EmbeddedStore::open(folder.path()).expect("opens")));
+        let (store, events) = opened(&folder);
         Self {
-            store: store.clone(),
-            events: store,
+            store,
+            events,
             queue: Arc::new(EmbeddedQueue::new(10_000)),
             sink: Arc::default(),
             clock: TestClock::start(),
@@ -160,8 +168,7 @@ impl World {
     /// What a killed process leaves: the store and the results, and nothing of the queue.
     pub fn restart(&mut self) {
         self.queue = Arc::new(EmbeddedQueue::new(10_000));
-        let store = Arc::new(awake::AwakeStore(EmbeddedStore::open(self.folder.path()).expect("opens again")));
-        (self.store, self.events) = (store.clone(), store);
+        (self.store, self.events) = opened(&self.folder);
     }
 
     /// Scans with four fake workers, until the end or `stop`.

@@ -212,8 +212,7 @@ impl Member {
 
     /// Stops what must not go on.
     async fn heed(&mut self, orders: &Orders) -> Result<(), StoreError> {
-        let off = orders.switches.iter().map(|switch| (switch.what.clone(), switch.reason.clone())).collect();
-        self.worker.caller.switches.set(off);
+        self.worker.caller.switches.heed(&orders.switches);
         let running: HashSet<&ScanId> = orders.running.iter().collect();
         self.worker.desk.keep_scans(|scan| running.contains(scan));
         if self.barred_version == Some(orders.barred_version) {
