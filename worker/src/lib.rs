@@ -45,6 +45,7 @@ pub mod typed;
 pub mod verify;
 pub mod wire;
 
+pub use http::SendError;
 pub use hub::{Hub, HubError, HubOptions, HubRole, Identity, session_name};
 pub use network::{Network, NetworkError, Proxy};
 pub use runner::{Worker, WorkerConfig, WorkerParts};
