@@ -96,16 +96,16 @@ impl Pace {
             _ if progress.phase == Phase::Finalising => String::new(),
             _ if progress.breaker_open => " · many accounts deny us at once: none is marked revoked".to_owned(),
             0 => {
-                let (calls, cells) = (grouped(stats.calls_in_flight), grouped(stats.cells_in_flight));
-                format!(" · under way: {calls} calls, {cells} cells")
+                let (calls, cells) = (many(stats.calls_in_flight, "call"), many(stats.cells_in_flight, "cell"));
+                format!(" · under way: {calls}, {cells}")
             }
             suspects => format!(" · {} denied, to be confirmed", many(suspects, "account")),
         };
         let speed = format!(
-            "{} calls/s · {} throttled · {} resources{under_way}",
+            "{} calls/s · {} throttled · {}{under_way}",
             grouped(self.calls_a_second()),
             grouped(stats.throttled),
-            grouped(stats.records),
+            many(stats.records, "resource"),
         );
         Picture { cells, speed }
     }
