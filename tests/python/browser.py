@@ -11,6 +11,10 @@ import time
 BROWSER = shutil.which("chromium")
 
 
+class Failed(AssertionError):
+    """The browser refuses, or cannot any more."""
+
+
 class Browser:
     """One tab. `dark`: as somebody's system wants it; `width`: of the window, in CSS pixels."""
 
@@ -49,7 +53,8 @@ class Browser:
         while True:
             message = self.message(seconds)
             if message.get("id") == self.number:
-                assert "error" not in message, (method, message["error"])
+                if "error" in message:
+                    raise Failed(f"{method}: {message['error']}")
                 return message["result"]
             self.note(message)
 
@@ -73,10 +78,19 @@ class Browser:
 
     def until(self, script, seconds=30):
         end = time.monotonic() + seconds
-        while not (said := self.do(script)):
+        while not (said := self.try_to(script)):
             assert time.monotonic() < end, f"not within {seconds} s: {script}"
             time.sleep(0.05)
         return said
+
+    def try_to(self, script):
+        """What a script comes to; nothing, where the page went elsewhere meanwhile."""
+        try:
+            return self.do(script)
+        except Failed as failed:
+            if "navigated" in str(failed) or "context" in str(failed):
+                return None
+            raise
 
     def press(self, key, code):
         for kind in ("keyDown", "keyUp"):

@@ -258,6 +258,19 @@ def test_it_says_so_when_the_coordinator_is_gone(world, tab):
     page.told.clear()
 
 
+def test_a_person_signs_in_and_leaves_an_account_alone_for_a_while(guarded, tab):
+    account = guarded.json("accounts?status=active", headers={"Authorization": f"Bearer {TOKEN}"})["accounts"][0]["id"]
+    page = tab(f"{guarded.url}/")
+    page.do(f"document.querySelector('input[name=token]').value = {TOKEN!r}; document.querySelector('form button').click()")
+    page.until("document.getElementById('live') !== null")
+    # That nothing was shown before is what the console complains of.
+    page.told.clear()
+    page.open(f"{guarded.url}/accounts/{account}")
+    for act, status in (("pause", "paused"), ("resume", "active")):
+        page.do(f"document.querySelector('form[action$={act}] button').click()")
+        page.until(f"document.querySelector('h2 .tag')?.textContent === {status!r} && location.pathname === '/accounts/{account}'")
+
+
 # Texts whose contrast with what is behind them is below WCAG 2.2's AA (4.5, or 3 where they are large).
 PALE = """
     (() => {
