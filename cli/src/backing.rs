@@ -10,7 +10,7 @@ use fleetscan_backends::{
     rabbitmq::{RabbitOptions, RabbitQueue, urls},
     redis::{RedisOptions, RedisStore},
 };
-use fleetscan_proto::{AccountRegistry, EventTrail, Fleet, Store};
+use fleetscan_proto::{AccountRegistry, EventTrail, Fleet, Store, StoreError};
 use std::{path::Path, sync::Arc};
 
 /// The store, by each of its traits.
@@ -73,7 +73,11 @@ pub async fn redis(args: &StoreArgs, found: bool) -> Result<RedisStore, Failure>
         return Err(Failure::usage("--store: write redis://HOST:6379 or rediss://HOST:6380"));
     }
     let options = RedisOptions { ca_file: args.store_ca.clone(), found, ..RedisOptions::new(url) };
-    RedisStore::connect(options).await.map_err(Failure::failed)
+    RedisStore::connect(options).await.map_err(|error| match error {
+        // Whoever begins has lost nothing yet.
+        StoreError::Lost(why) => Failure::failed(format!("the store {why}")),
+        error => Failure::failed(error),
+    })
 }
 
 /// Connects to the fleet's broker, which may be away for a while yet.

@@ -8,6 +8,7 @@ use crate::{
 };
 use fleetscan_coordinator::fleet::{self, Breaker, Force, Forced};
 use fleetscan_proto::{Clock as _, SystemClock};
+use jiff::Timestamp;
 use serde_json::json;
 use std::io::Write as _;
 
@@ -29,21 +30,32 @@ pub async fn run(args: BreakerArgs) -> Result<u8, Failure> {
         return Ok(COMPLETE);
     }
     writeln!(stdout, "{}", describe(standing.as_ref()))?;
-    if let Some(Forced { force, reason, since }) = forced {
-        let what = match force {
-            Force::Open => "holds it open: nobody is marked revoked",
-            Force::Closed => "holds it closed: whoever is denied is marked revoked",
-        };
-        writeln!(stdout, "An operator {what}, since {since}: {reason}. `fleetscan breaker auto` ends that.")?;
+    if let Some(forced) = forced {
+        writeln!(stdout, "{}", describe_hand(&forced))?;
     }
     Ok(COMPLETE)
+}
+
+/// What an operator decided in its place, in a sentence or two.
+pub fn describe_hand(Forced { force, reason, since }: &Forced) -> String {
+    let what = match force {
+        Force::Open => "holds the breaker open: nobody is marked revoked",
+        Force::Closed => "holds the breaker closed: whoever is denied is marked revoked",
+    };
+    format!("An operator {what}, since {}: {reason}. `fleetscan breaker auto` ends that.", moment(*since))
+}
+
+/// A moment, to the second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// How it stands, in a sentence.
 pub fn describe(standing: Option<&Breaker>) -> String {
     match standing {
         Some(Breaker { open: true, since, why, waiting }) => format!(
-            "The breaker is open since {since}: {}. No account is marked revoked until it closes; {} so long.",
+            "The breaker is open since {}: {}. No account is marked revoked until it closes; {} meanwhile.",
+            moment(*since),
             why.as_deref().unwrap_or("many accounts deny AssumeRole at once"),
             match waiting {
                 1 => "1 denied account waits".to_owned(),

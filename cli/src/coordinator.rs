@@ -54,7 +54,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
         keep_scans: args.keep,
         ..ScanOptions::default()
     };
-    let canaries = canaries(&args)?;
+    let canaries = canaries(&args.canary)?;
     let (queue, hub): (Arc<dyn TaskQueue>, _) = (Arc::new(queue), Arc::new(hub));
     let vitals = Vitals::watch(Arc::clone(&memory.fleet), Arc::clone(&queue), Arc::clone(&hub));
     let check = match canaries.is_empty() {
@@ -108,7 +108,8 @@ pub async fn run(args: CoordinatorArgs) -> Result<u8, Failure> {
     Ok(COMPLETE)
 }
 
-fn canaries(args: &CoordinatorArgs) -> Result<Vec<AccountId>, Failure> {
+/// Accounts that are known to be well, as `--canary` names them.
+pub fn canaries(named: &[String]) -> Result<Vec<AccountId>, Failure> {
     let read = |id: &String| id.parse().map_err(|_| Failure::usage(format!("--canary: {id} is no account id")));
-    args.canary.iter().map(read).collect()
+    named.iter().map(read).collect()
 }

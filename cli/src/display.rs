@@ -102,10 +102,10 @@ impl Pace {
             suspects => format!(" · {} denied, to be confirmed", many(suspects, "account")),
         };
         let speed = format!(
-            "{} calls/s · {} throttled · {} resources{under_way}",
+            "{} calls/s · {} throttled · {}{under_way}",
             grouped(self.calls_a_second()),
             grouped(stats.throttled),
-            grouped(stats.records),
+            many(stats.records, "resource"),
         );
         Picture { cells, speed }
     }

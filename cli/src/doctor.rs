@@ -61,8 +61,11 @@ async fn look(args: &DoctorArgs) -> Vec<Finding> {
                 note("durability", store::durability(&args.store).await.map_err(said));
                 note("breaker", breaker(&memory).await.map_err(said));
                 note("events", events::standing(&memory).await.map_err(said));
+                if !args.canary.is_empty() {
+                    note("canaries", aws::canaries(args, &memory).await.map_err(said));
+                }
             }
-            Err(failure) => note("store", Err(said(failure))),
+            Err(failure) => note("store", Err(said(store::advised(&failure)))),
         }
     }
     if let Some(broker) = &args.broker {
@@ -72,14 +75,25 @@ async fn look(args: &DoctorArgs) -> Vec<Finding> {
     findings
 }
 
-/// Whether denied accounts can be marked revoked.
+/// What mends a certificate that a server shows and nobody trusts; `variable` names the file of its authority.
+fn certificate_advice(words: &str, variable: &str) -> String {
+    match words.contains("not valid for") {
+        true => "The name in the URL must be one of the certificate's.".to_owned(),
+        false => format!("Name its authority's certificates (PEM) with {variable}."),
+    }
+}
+
+/// Whether denied accounts can be marked revoked, and whether that is left to the coordinator.
 async fn breaker(memory: &Memory) -> Result<String, Failure> {
-    let standing = fleet::breaker(memory.fleet.as_ref()).await?;
+    let fleet = memory.fleet.as_ref();
+    let (standing, forced) = (fleet::breaker(fleet).await?, fleet::forced(fleet).await?);
     let text = crate::breaker::describe(standing.as_ref());
-    match standing.is_some_and(|breaker| breaker.open) {
-        true => Err(Failure::failed(format!(
+    match (forced, standing.is_some_and(|breaker| breaker.open)) {
+        // A hand that is forgotten there marks nobody, or too many.
+        (Some(forced), _) => Err(Failure::failed(crate::breaker::describe_hand(&forced))),
+        (None, true) => Err(Failure::failed(format!(
             "{text} Check the hub's permission to assume roles; if the customers did leave, `fleetscan breaker close --reason …`"
         ))),
-        false => Ok(text),
+        (None, false) => Ok(text),
     }
 }

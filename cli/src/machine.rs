@@ -58,6 +58,14 @@ impl HubIdentity {
         Self { hub, canaries, grants: Some(grants) }
     }
 
+    /// Whether every canary lets us in.
+    pub async fn canaries(&self) -> Result<(), String> {
+        for id in &self.canaries {
+            self.canary(id).await?;
+        }
+        Ok(())
+    }
+
     async fn canary(&self, id: &AccountId) -> Result<(), String> {
         let Some(grants) = &self.grants else { return Ok(()) };
         let account = grants.account(id).await.map_err(|error| format!("canary {id}: {error}"))?;
@@ -76,10 +84,7 @@ impl HubIdentity {
 impl HubCheck for HubIdentity {
     async fn check(&self) -> Result<(), String> {
         self.hub.identity().await.map_err(|error| error.to_string())?;
-        for id in &self.canaries {
-            self.canary(id).await?;
-        }
-        Ok(())
+        self.canaries().await
     }
 }
 

@@ -28,7 +28,7 @@ pub fn named(text: &str) -> Result<Profile, Failure> {
     }
     let names: Vec<&str> = Profile::all_built_in().iter().map(Profile::name).collect();
     let nearest = names.iter().min_by_key(|name| distance(text, name)).filter(|name| distance(text, name) <= 3);
-    let hint = nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+    let hint = nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_else(|| ".".to_owned());
     let names = names.join(", ");
     Err(Failure::usage(format!("there is no profile {text:?}{hint} There are {names}, and files of your own (*.toml)")))
 }

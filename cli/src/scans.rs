@@ -218,6 +218,11 @@ async fn list(memory: &Memory, json: bool, terminal: Terminal) -> Result<u8, Fai
         writeln!(stdout, "{}", Value::Array(list))?;
         return Ok(COMPLETE);
     }
+    if rows.is_empty() {
+        writeln!(stdout, "No scan. Ask for one with `fleetscan scans start`.")?;
+        stdout.flush()?;
+        return Ok(COMPLETE);
+    }
     let head = format!(
         "{:24}  {:10}  {:>8}  {:>12}  {:>10}  {:>12}",
         "scan", "state", "accounts", "cells done", "of", "holes"

@@ -35,8 +35,8 @@ pub struct Progress {
     pub breaker_why: Option<String>,
     /// Accounts that this run marked revoked.
     pub revocations: u64,
-    /// For how long the cell without progress has stood still that did so the longest, as of the last round of
-    /// reconciling; `None`: there is none.
+    /// For how long the cell without progress has stood still that did so the longest. It begins to count with the
+    /// first round of reconciling that finds it so; `None`: there is none.
     pub stood_still: Option<Duration>,
 }
 

@@ -12,25 +12,35 @@ use tokio::time::Instant;
 /// all the same: the queue's figures count old copies too.
 const ROUNDS_OF_TRUST: u32 = 4;
 
+/// How often, between two rounds, it is asked whether the cells still stand that have done so the longest.
+const OLDEST_EVERY: Duration = Duration::from_secs(5);
+/// Accounts that are looked at for that at most.
+const OLDEST_ACCOUNTS: usize = 8;
+
 /// What was pending a round ago. As large as the window, not as the scan.
 #[derive(Debug)]
 pub(crate) struct Reconciler {
     last: Instant,
+    /// When it was last asked whether the oldest still stand.
+    asked: Instant,
     /// Generation and attempts of each pending cell, and since when they are so.
     seen: HashMap<Cell, (u64, u32, Instant)>,
-    /// Since when the cell stands still that has done so the longest.
-    oldest: Option<Instant>,
     trusted: u32,
 }
 
 impl Reconciler {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { last: now, seen: HashMap::new(), oldest: None, trusted: 0 }
+        Self { last: now, asked: now, seen: HashMap::new(), trusted: 0 }
     }
 
     /// For how long the cell has stood still that has done so the longest.
     pub(crate) fn stood_still(&self) -> Option<Duration> {
-        self.oldest.map(|since| since.elapsed())
+        self.oldest().map(|(_, since)| since.elapsed())
+    }
+
+    fn oldest(&self) -> Option<(&Cell, Instant)> {
+        let since = |(_, (_, _, since)): &(&Cell, &(u64, u32, Instant))| *since;
+        self.seen.iter().min_by_key(since).map(|(cell, (_, _, since))| (cell, *since))
     }
 }
 
@@ -39,7 +49,7 @@ impl Run<'_> {
     /// again, so that whatever copy turns up of the old one does nothing.
     pub(crate) async fn reconcile(&mut self) -> Result<(), ScanError> {
         if self.reconciler.last.elapsed() < self.options.stuck_after {
-            return Ok(());
+            return self.forget_what_moved().await;
         }
         self.reconciler.last = Instant::now();
         self.reconcile_probes().await?;
@@ -49,7 +59,6 @@ impl Run<'_> {
         let alive = self.workers_alive().await?;
         let before = std::mem::take(&mut self.reconciler.seen);
         let (mut after, mut again, now) = (None, 0_u64, Instant::now());
-        let mut oldest = None;
         loop {
             let store = &self.parts.store;
             let page = insist!(self.options, store.pending_cells(&self.spec.id, None, after.as_ref(), PAGE))?;
@@ -69,18 +78,52 @@ impl Run<'_> {
                     again += 1;
                 }
                 // Publishing it again is no progress of its own.
-                oldest = oldest.min(Some(since)).or(Some(since));
                 self.reconciler.seen.insert(pending.cell, (generation, pending.attempts, since));
             }
             if last_page {
                 break;
             }
         }
-        self.reconciler.oldest = oldest;
         if again > 0 {
             tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
         }
         Ok(())
+    }
+
+    /// Forgets of the cells that stood still the longest those that have moved since the last round, so that nobody is
+    /// told for a minute of what is long done.
+    async fn forget_what_moved(&mut self) -> Result<(), ScanError> {
+        if self.reconciler.asked.elapsed() < OLDEST_EVERY {
+            return Ok(());
+        }
+        self.reconciler.asked = Instant::now();
+        for _ in 0..OLDEST_ACCOUNTS {
+            let Some((oldest, _)) = self.reconciler.oldest() else { break };
+            let oldest = oldest.clone();
+            let stands = self.pending_of(&oldest.account).await?;
+            self.reconciler.seen.retain(|cell, (generation, attempts, _)| {
+                cell.account != oldest.account || stands.get(cell) == Some(&(*generation, *attempts))
+            });
+            if self.reconciler.seen.contains_key(&oldest) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Generation and attempts of an account's pending cells.
+    async fn pending_of(&self, account: &AccountId) -> Result<HashMap<Cell, (u64, u32)>, ScanError> {
+        let (mut found, mut after) = (HashMap::new(), None);
+        loop {
+            let store = &self.parts.store;
+            let page = insist!(self.options, store.pending_cells(&self.spec.id, Some(account), after.as_ref(), PAGE))?;
+            let last_page = page.len() < PAGE;
+            after = page.last().map(|pending| pending.cell.clone());
+            found.extend(page.into_iter().map(|pending| (pending.cell, (pending.generation, pending.attempts))));
+            if last_page {
+                return Ok(found);
+            }
+        }
     }
 
     async fn reconcile_probes(&mut self) -> Result<(), ScanError> {

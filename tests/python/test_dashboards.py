@@ -55,6 +55,8 @@ def test_a_dashboard_is_whole(file):
         assert panel["datasource"]["uid"] == "${datasource}", about
         assert all(target["datasource"]["uid"] == "${datasource}" for target in panel["targets"]), about
         assert panel["fieldConfig"]["defaults"]["unit"], about
+        steps = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+        assert steps[0] is None and steps[1:] == sorted(set(steps[1:])), f"{about}: a threshold that nobody sees"
         spot = panel["gridPos"]
         assert spot["x"] + spot["w"] <= 24, about
     taken = [(x, y) for p in board["panels"] for x in range(p["gridPos"]["x"], p["gridPos"]["x"] + p["gridPos"]["w"]) for y in range(p["gridPos"]["y"], p["gridPos"]["y"] + p["gridPos"]["h"])]

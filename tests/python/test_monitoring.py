@@ -17,6 +17,29 @@ import servers
 # AWS's limits are below what its documents say, so that the limiters have something to learn.
 WORLD = ("--accounts", "8", "--seed", "7", "--latency-ms", "10", "--limits", "0.5")
 
+# What is promised to whoever builds dashboards of their own: names, and labels beside those that Prometheus adds.
+PROMISED = {
+    "tasks_total": {"service", "outcome"},
+    "task_seconds_count": {"service"},
+    "tasks_in_flight": set(),
+    "api_calls_total": {"service", "operation", "result"},
+    "api_call_seconds_count": {"service"},
+    "limiter_wait_seconds_count": {"service"},
+    "assume_role_total": {"result"},
+    "sessions": set(),
+    "records_total": {"service"},
+    "result_bytes_total": set(),
+    "accounts": {"status"},
+    "revocations_total": set(),
+    "hub_breaker_open": set(),
+    "scan_cells": {"state"},
+    "scan_started_timestamp_seconds": set(),
+    "scan_eta_seconds": set(),
+    "queue_messages": {"queue"},
+    "workers": set(),
+    "accounts_stale": {"older_than"},
+}
+
 # Alerts' queries that have nothing to say on a fleet like this one; what they read must be there all the same.
 QUIET = "an alert that does not fire answers nothing"
 
@@ -125,6 +148,25 @@ def test_prometheus_says_what_happened(observed):
     assert float(ask.now("max(fleetscan_hub_credentials_expiry_timestamp_seconds)")[0]["value"][1]) == pytest.approx(observed.ends, abs=2)
     active = {alert["labels"]["alertname"] for alert in ask.ask("alerts")["alerts"] if alert["state"] == "firing"}
     assert not active & {"FleetscanBreakerOpen", "FleetscanHubBroken", "FleetscanStoreUnreachable", "FleetscanDeadLetters"}, active
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_every_metric_that_is_promised_is_there_with_its_labels(observed, name):
+    found = observed.prometheus.range(f"fleetscan_{name}", observed.started, observed.ended)
+    assert found
+    for one in found:
+        assert one["metric"].keys() - {"__name__", "job", "instance"} == PROMISED[name], one["metric"]
+
+
+@pytest.mark.parametrize("name", ["task_seconds", "api_call_seconds", "limiter_wait_seconds", "assume_role_seconds"])
+def test_buckets_fit_the_durations_that_are_met(observed, name):
+    """Not all in one bucket, and next to none beyond the last: a percentile of these would be made up."""
+    found = observed.prometheus.now(f"sum by (le) (last_over_time(fleetscan_{name}_bucket[1h]))")
+    counts = sorted((float(one["metric"]["le"]), float(one["value"][1])) for one in found)
+    whole = counts[-1][1]
+    each = [after - before for before, after in zip([0, *(count for _, count in counts)], (count for _, count in counts))]
+    assert whole > 5 and each[-1] < 0.01 * whole, counts
+    assert max(each) < 0.98 * whole and sum(one > 0 for one in each) >= 3, counts
 
 
 def test_the_revoked_account_is_counted_and_no_label_names_an_account(observed):

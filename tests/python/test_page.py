@@ -14,6 +14,7 @@ import urllib.request
 
 import pytest
 
+import browser
 import fleet
 import servers
 
@@ -210,6 +211,115 @@ def test_a_browser_draws_it(world, site, tmp_path, name, size, flags):
         told = shoot(f"{site.url}{path}", target, size, "--enable-logging=stderr", "--log-level=0", *flags)
         assert "CONSOLE" not in told, told[-2000:]
         assert target.stat().st_size > 10_000, "an empty picture"
+
+
+@pytest.fixture
+def tab(tmp_path):
+    """Opens tabs, and closes them; none of them may have said anything on its console."""
+    tabs = []
+
+    def opened(url, **look):
+        tabs.append(browser.Browser(tmp_path / f"profile-{len(tabs)}", **look))
+        tabs[-1].open(url)
+        return tabs[-1]
+
+    yield opened
+    for one in tabs:
+        one.end()
+    assert not [said for one in tabs for said in one.told]
+
+
+def test_what_changes_leaves_focus_and_scrolling_alone(site, tab):
+    page = tab(f"{site.url}/", width=390, height=844)
+    page.until("document.getElementById('connection').textContent === 'live'")
+    assert page.do("document.documentElement.scrollWidth") <= 390, "the page itself is wider than a phone"
+    page.do("""
+        held = [...document.querySelectorAll('#live .wide')].find((one) => one.scrollWidth > one.clientWidth + 30);
+        held.scrollLeft = 30;
+        link = document.querySelector('#live a[href="/accounts?status=active"]');
+        link.focus();
+        before = document.getElementById('live').textContent;
+    """)
+    for _ in range(2):
+        page.until("before !== document.getElementById('live').textContent")
+        page.do("before = document.getElementById('live').textContent")
+    assert page.do("document.activeElement === link && link.isConnected"), "whoever uses the keyboard is thrown back"
+    assert page.do("held.isConnected && held.scrollLeft") == 30, "a table jumps back under one's finger"
+
+
+def test_it_says_so_when_the_coordinator_is_gone(world, tab):
+    site = Site(world, "coordinator-3")
+    page = tab(f"{site.url}/")
+    page.until("document.getElementById('connection').textContent === 'live'")
+    world.kill("coordinator-3")
+    page.until("document.getElementById('live').classList.contains('stale')")
+    assert "does not answer" in page.do("document.getElementById('connection').textContent")
+    # What the browser itself says of that is no fault of the page's.
+    page.told.clear()
+
+
+def test_a_person_signs_in_and_leaves_an_account_alone_for_a_while(guarded, tab):
+    account = guarded.json("accounts?status=active", headers={"Authorization": f"Bearer {TOKEN}"})["accounts"][0]["id"]
+    page = tab(f"{guarded.url}/")
+    page.do(f"document.querySelector('input[name=token]').value = {TOKEN!r}; document.querySelector('form button').click()")
+    page.until("document.getElementById('live') !== null")
+    # That nothing was shown before is what the console complains of.
+    page.told.clear()
+    page.open(f"{guarded.url}/accounts/{account}")
+    for act, status in (("pause", "paused"), ("resume", "active")):
+        page.do(f"document.querySelector('form[action$={act}] button').click()")
+        page.until(f"document.querySelector('h2 .tag')?.textContent === {status!r} && location.pathname === '/accounts/{account}'")
+
+
+# Texts whose contrast with what is behind them is below WCAG 2.2's AA (4.5, or 3 where they are large).
+PALE = """
+    (() => {
+        const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+        const light = (text) => { const [r, g, b] = parts(text).map(channel); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const behind = (one) => {
+            for (; one; one = one.parentElement) {
+                const colour = getComputedStyle(one).backgroundColor;
+                if ((parts(colour)[3] ?? 1) > 0) return colour;
+            }
+            return getComputedStyle(document.body).backgroundColor;
+        };
+        const found = [];
+        for (const one of document.querySelectorAll('body *')) {
+            if (![...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+            const style = getComputedStyle(one), [a, b] = [light(style.color), light(behind(one))];
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+            if (ratio < (large ? 3 : 4.5)) found.push([one.textContent.trim().slice(0, 40), style.color, ratio.toFixed(2)]);
+        }
+        return found;
+    })()
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_can_be_read_and_every_control_reached(world, site, tab, dark):
+    account = site.json("accounts?status=degraded")["accounts"] or site.json("accounts")["accounts"]
+    page = tab(f"{site.url}/", dark=dark)
+    for path in ("/", "/accounts", f"/accounts/{account[0]['id']}"):
+        page.open(f"{site.url}{path}")
+        assert page.do("matchMedia('(prefers-color-scheme: dark)').matches") is dark
+        assert page.do(PALE) == [], path
+        controls = page.do("document.querySelectorAll('a, button, input, select').length")
+        seen = 0
+        for _ in range(min(controls, 12)):
+            page.press("Tab", 9)
+            seen += page.do("document.activeElement.matches('a, button, input, select') && getComputedStyle(document.activeElement).outlineStyle !== 'none'")
+        assert seen >= min(controls, 12) - 1, f"{path}: the keyboard reaches {seen} of {controls}, or nobody sees where it is"
+
+
+def test_an_accounts_page_stays_short_however_many_cells_have_the_same_reason(world, site):
+    gone = site.json("accounts?status=revoked")["accounts"]
+    assert gone, "the simulated world has a role that is gone"
+    cells = site.json(f"accounts/{gone[0]['id']}")["coverage"]["cells"]
+    text = site.ask(f"/accounts/{gone[0]['id']}")[2]
+    reasons = {(c["outcome"], c["error"]) for c in cells if c["error"] or c["denied"]}
+    assert len(cells) > 20 and text.count("<tr>") < 20 + len(reasons) + len({c["region"] for c in cells}) + 10
 
 
 def test_the_terminal_shows_the_fleet_as_it_shows_one_machine(world):

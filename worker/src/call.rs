@@ -249,9 +249,9 @@ impl Caller {
             Err(SendError::Refused(why)) => return Err(Next::Give(CallError::Failed(why))),
             // A service that is not in every region has no host where it is not.
             Err(SendError::NoSuchHost) if !service.everywhere => return Err(Next::Give(CallError::RegionDisabled)),
-            Err(SendError::NoSuchHost) => {
+            Err(error @ (SendError::NoSuchHost | SendError::Untrusted)) => {
                 tell("transport");
-                return Err(self.failed(call, trials, "nobody knows the host".into()));
+                return Err(self.failed(call, trials, error.to_string()));
             }
             Err(SendError::Transport(why)) => {
                 tell("transport");

@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::{
     http::{HttpConnector as _, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
     identity::Identity,
     orchestrator::HttpRequest,
+    result::ConnectorError,
 };
 use aws_smithy_types::{DateTime, body::SdkBody, byte_stream::ByteStream, date_time::Format};
 use fleetscan_proto::{
@@ -39,6 +40,9 @@ pub enum SendError {
     /// Nobody knows the host: in this region there is no such service, or the resolver is at odds with the world.
     #[error("nobody knows the host")]
     NoSuchHost,
+    /// Whoever answers shows a certificate that nobody here vouches for.
+    #[error("no answer: its certificate is none that this machine trusts")]
+    Untrusted,
     /// Not worth another try: the gate, a request that cannot be built.
     #[error("{0}")]
     Refused(String),
@@ -163,17 +167,23 @@ impl Http {
             .body(SdkBody::empty())
             .map_err(|error| refused(error.to_string()))?;
         let request = HttpRequest::try_from(built).map_err(|error| refused(error.to_string()))?;
-        let answer = self.connector.call(request).await.map_err(|error| SendError::Transport(transport(&error)))?;
+        let answer = self.connector.call(request).await.map_err(|error| self.no_answer(&error))?;
         let date = answer.headers().get("date").ok_or_else(|| refused("the answer has no date".into()))?;
         let date = DateTime::from_str(date, Format::HttpDate).map_err(|error| refused(error.to_string()))?;
         SystemTime::try_from(date).map_err(|error| refused(error.to_string()))
     }
 
+    /// Why there is no answer.
+    fn no_answer(&self, error: &ConnectorError) -> SendError {
+        match error {
+            error if !self.proxied && is_unknown_host(error) => SendError::NoSuchHost,
+            error if is_untrusted(error) => SendError::Untrusted,
+            error => SendError::Transport(transport(error)),
+        }
+    }
+
     async fn exchange(&self, request: HttpRequest) -> Result<RawAnswer, SendError> {
-        let response = self.connector.call(request).await.map_err(|e| match !self.proxied && is_unknown_host(&e) {
-            true => SendError::NoSuchHost,
-            false => SendError::Transport(transport(&e)),
-        })?;
+        let response = self.connector.call(request).await.map_err(|error| self.no_answer(&error))?;
         let header = |name: &str| response.headers().get(name).map(str::to_owned);
         let request_id =
             header("x-amzn-requestid").or_else(|| header("x-amz-request-id")).or_else(|| header("x-amzn-request-id"));
@@ -189,20 +199,33 @@ impl Http {
 
 /// Whether a resolver that works says that there is no such host. A resolver that does not answer says otherwise: "try
 /// again" (`EAI_AGAIN`, "Temporary failure in name resolution").
-fn is_unknown_host(error: &aws_smithy_runtime_api::client::result::ConnectorError) -> bool {
+fn is_unknown_host(error: &ConnectorError) -> bool {
+    let lookup = cause(error, "failed to lookup address information");
+    lookup.is_some_and(|text| {
+        text.contains("Name or service not known") || text.contains("No address associated with hostname")
+    })
+}
+
+/// Whether the other side showed a certificate that is not trusted here.
+pub(crate) fn is_untrusted(error: &ConnectorError) -> bool {
+    cause(error, "invalid peer certificate").is_some()
+}
+
+/// The text of the outermost cause of an error that has these words in it.
+fn cause(error: &ConnectorError, words: &str) -> Option<String> {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         let text = error.to_string();
-        if text.contains("failed to lookup address information") {
-            return text.contains("Name or service not known") || text.contains("No address associated with hostname");
+        if text.contains(words) {
+            return Some(text);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// What went wrong, without addresses or bodies.
-fn transport(error: &aws_smithy_runtime_api::client::result::ConnectorError) -> String {
+fn transport(error: &ConnectorError) -> String {
     if error.is_timeout() {
         "timed out".into()
     } else if error.is_io() {

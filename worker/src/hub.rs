@@ -9,7 +9,7 @@ pub use role::HubRole;
 use crate::{
     classify::denied_by,
     fips,
-    http::Http,
+    http::{Http, is_untrusted},
     network::{Network, NetworkError},
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -66,6 +66,11 @@ pub enum HubError {
         "no AWS credentials were found for fleetscan itself: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where an instance or task role is attached"
     )]
     NoCredentials,
+    /// Where they should come from gives none.
+    #[error(
+        "AWS credentials for fleetscan itself cannot be loaded ({0}): check AWS_PROFILE and the program or role that it names, or run where an instance or task role is attached"
+    )]
+    NotLoaded(String),
     /// They are over.
     #[error(
         "the AWS credentials that fleetscan runs with have expired: sign in again (for SSO, `aws sso login`), then run the same command"
@@ -85,6 +90,11 @@ pub enum HubError {
     /// No answer.
     #[error("STS cannot be reached at {0}: check the network, the proxy and AWS_ENDPOINT_URL")]
     Unreachable(String),
+    /// Somebody answers, with a certificate that nobody here vouches for.
+    #[error(
+        "the certificate that {0} shows is none that this machine trusts: where a proxy opens TLS, or the endpoint is your own, name its authority's certificates with --ca-bundle (FLEETSCAN_CA_BUNDLE, AWS_CA_BUNDLE)"
+    )]
+    Untrusted(String),
     /// AWS asked to slow down, or erred itself, for too long.
     #[error("STS does not answer as it should ({0}): try again in a minute")]
     Unavailable(String),
@@ -208,9 +218,14 @@ impl Hub {
 
     /// The hub's credentials: its role's, where it has one.
     async fn credentials(&self) -> Result<aws_credential_types::Credentials, HubError> {
-        match &self.role {
-            Some(role) => role.get().await,
-            None => self.provider.provide_credentials().await.map_err(|error| no_credentials(&error)),
+        let found = match &self.role {
+            Some(role) => role.get().await?,
+            None => self.provider.provide_credentials().await.map_err(|error| no_credentials(&error))?,
+        };
+        // A program or file that hands them out may not notice that they are over.
+        match found.expiry().is_some_and(|end| end <= std::time::SystemTime::now()) {
+            true => Err(HubError::Expired),
+            false => Ok(found),
         }
     }
 
@@ -220,6 +235,9 @@ impl Hub {
             (_, "ExpiredToken" | "ExpiredTokenException") => HubError::Expired,
             (_, "InvalidClientTokenId" | "SignatureDoesNotMatch" | "AccessDenied" | "UnrecognizedClientException") => {
                 HubError::Rejected(code)
+            }
+            (SdkError::DispatchFailure(failure), _) if failure.as_connector_error().is_some_and(is_untrusted) => {
+                HubError::Untrusted(self.endpoint.clone())
             }
             (SdkError::DispatchFailure(_) | SdkError::TimeoutError(_), _) => {
                 HubError::Unreachable(self.endpoint.clone())
@@ -348,7 +366,7 @@ fn no_credentials(error: &aws_credential_types::provider::error::CredentialsErro
     use aws_credential_types::provider::error::CredentialsError as E;
     match error {
         E::CredentialsNotLoaded(_) => HubError::NoCredentials,
-        other => HubError::Rejected(sentence(other)),
+        other => HubError::NotLoaded(sentence(other)),
     }
 }
 

@@ -47,6 +47,7 @@ pub mod verify;
 pub mod webhook;
 pub mod wire;
 
+pub use http::SendError;
 pub use hub::{Hub, HubError, HubOptions, HubRole, Identity, session_name};
 pub use network::{Network, NetworkError, Proxy};
 pub use runner::{Worker, WorkerConfig, WorkerParts};

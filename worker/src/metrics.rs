@@ -11,8 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 /// Seconds of a call: from a near region's to a throttled API's.
 const CALL_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Seconds of a wait for a permit, or of a task.
-const LONG_BUCKETS: &[f64] = &[0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// Seconds of a wait for a permit: beyond ten, a cell is put off.
+const WAIT_BUCKETS: &[f64] = &[0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// Seconds of a cell, over all of its slices: from an empty list to a giant of hours.
+const CELL_BUCKETS: &[f64] = &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0];
 /// How a call can end: `ok`, what stands between us and AWS, and [`result_of`] every class.
 const RESULTS: [&str; 12] = [
     "ok",
@@ -71,7 +73,7 @@ impl Metrics {
             task_seconds: registrar.histograms(
                 "task_seconds",
                 "Working time of cells that ended",
-                LONG_BUCKETS,
+                CELL_BUCKETS,
                 by_service,
             ),
             tasks_in_flight: registrar.gauge("tasks_in_flight", "Cells under way"),
@@ -89,7 +91,7 @@ impl Metrics {
             wait_seconds: registrar.histograms(
                 "limiter_wait_seconds",
                 "Time that calls waited for a permit",
-                LONG_BUCKETS,
+                WAIT_BUCKETS,
                 by_service,
             ),
             throttle_seconds: registrar.seconds(

@@ -199,7 +199,7 @@ impl Shared {
                 StoreError::Away(format!("{place} cannot answer now ({code})"))
             }
             _ if error.is_io_error() || error.is_connection_dropped() || error.is_timeout() => {
-                StoreError::Away(format!("{place} is away: {error}"))
+                StoreError::Away(format!("{place}: {error}"))
             }
             _ => StoreError::Refused(format!("{place}: {error}")),
         }
@@ -228,7 +228,8 @@ fn open(options: &RedisOptions) -> Result<Client, StoreError> {
     let wrong = |_: RedisError| {
         StoreError::Refused("the store's URL must be redis[s]://user:password@host:port/database".into())
     };
-    match &options.ca_file {
+    let speaks_tls = options.url.starts_with("rediss://");
+    match options.ca_file.as_ref().filter(|_| speaks_tls) {
         None => Client::open(options.url.as_str()).map_err(wrong),
         Some(file) => {
             let pem = std::fs::read(file)

@@ -158,7 +158,7 @@ impl Manager {
 
 /// What may be read of an organisation.
 fn part() -> Result<Catalogue, Failure> {
-    profile::named("organisation")?.of(Catalogue::built_in()).map_err(Failure::failed)
+    profile::named("organisation")?.of(services::catalogue()).map_err(Failure::failed)
 }
 
 fn partition(role_arn: &str) -> String {

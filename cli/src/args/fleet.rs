@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// Where scans and accounts are remembered.
 #[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
     /// Redis of the fleet, redis[s]://host:6379/0; without it, the file in --data. A password comes in the environment
     /// or from a file, never as a flag

@@ -33,7 +33,7 @@ pub struct Args {
 #[derive(Debug, ClapArgs)]
 pub struct Global {
     /// Log more to stderr: -v what happens, -vv every step
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 1_000)]
     pub verbose: u8,
     /// Filter of the log, as tracing-subscriber takes it: `warn,fleetscan_worker=debug`
     #[arg(long, global = true, env = "FLEETSCAN_LOG", hide = true)]
@@ -90,7 +90,7 @@ pub enum Command {
     Breaker(BreakerArgs),
     /// See what happened, and who is told of it
     Events(EventsArgs),
-    /// Check credentials, folders and the clock, and say what to mend
+    /// Check credentials, servers, folders and clocks, and say what to mend
     Doctor(DoctorArgs),
     /// Ask a coordinator or worker whether it is well: exit 0, or 1 and why not
     Health(HealthArgs),
@@ -358,6 +358,9 @@ pub struct DoctorArgs {
     pub broker: Option<String>,
     #[command(flatten)]
     pub terms: BrokerTerms,
+    /// The coordinator's canaries: asked whether they let us in, which needs the key
+    #[arg(long, env = "FLEETSCAN_CANARY", value_delimiter = ',', value_name = "ID,…")]
+    pub canary: Vec<String>,
     /// JSON in place of text
     #[arg(long)]
     pub json: bool,

@@ -23,7 +23,9 @@ pub async fn standing(args: &BrokerArgs) -> Result<String, Failure> {
 /// The broker's words, and what mends what they say.
 fn advised(failure: &Failure) -> Failure {
     let words = failure.message();
+    let certificate = super::certificate_advice(words, "FLEETSCAN_BROKER_CA");
     let advice = match words {
+        _ if words.contains("invalid peer certificate") => certificate.as_str(),
         // The login itself, before any queue or virtual host.
         _ if words.contains("Login was refused") || words.contains("login refused") => {
             "Check the user and its password (FLEETSCAN_BROKER, FLEETSCAN_BROKER_PASSWORD_FILE)."
@@ -38,6 +40,10 @@ fn advised(failure: &Failure) -> Failure {
         }
         _ if words.contains("alarm") => {
             "See `rabbitmq-diagnostics alarms`: give it memory or disk, or let it work off what it holds."
+        }
+        _ if words.contains("is away") => {
+            "Check the host, port and network, and that FLEETSCAN_BROKER says amqps:// where the broker speaks TLS and \
+             amqp:// where it does not."
         }
         _ => return Failure::failed(words),
     };

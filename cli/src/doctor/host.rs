@@ -43,6 +43,10 @@ pub async fn shared_results(args: &OutArgs, memory: &Memory) -> Result<String, F
     match shared_folder::marked(&folder, &epoch)? {
         Marked::Ours => Ok(format!("{written}, and the fleet's coordinator writes there too")),
         Marked::No if !leads => Ok(format!("{written}; whether every host has the same, a coordinator will show")),
+        // After a loss of the store, or a move: the next coordinator puts its own mark there.
+        Marked::Theirs if !leads => {
+            Ok(format!("{written}; another fleet wrote there before, or this one with another store"))
+        }
         Marked::No | Marked::Theirs => Err(Failure::failed(shared_folder::not_shared(out))),
     }
 }

@@ -51,6 +51,27 @@ pub async fn durability(args: &StoreArgs) -> Result<String, Failure> {
     Ok(format!("Redis {} appends every change, {synced}, and drops nothing", facts.version))
 }
 
+/// Why there is no store, and what mends that.
+pub fn advised(failure: &Failure) -> Failure {
+    let words = failure.message();
+    let certificate = super::certificate_advice(words, "FLEETSCAN_STORE_CA");
+    let advice = match words {
+        _ if words.contains("invalid peer certificate") => certificate.as_str(),
+        _ if words.contains("user or password") => {
+            "Check the user in FLEETSCAN_STORE, and its password there or in FLEETSCAN_STORE_PASSWORD_FILE."
+        }
+        _ if words.contains("lacks permissions") => {
+            "Let it use `~{fleetscan:*` with `+@all -@dangerous +info`: see docs/redis.md."
+        }
+        _ if words.contains("is away") || words.contains("cannot be reached") => {
+            "Check the host, port and network, and that FLEETSCAN_STORE says rediss:// where the server speaks TLS and \
+             redis:// where it does not."
+        }
+        _ => return Failure::failed(words),
+    };
+    Failure::failed(format!("{}. {advice}", words.trim_end_matches('.')))
+}
+
 /// What is to be mended, a sentence or two each.
 fn shortcomings(facts: &ServerFacts) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -5,7 +5,7 @@ use super::{
     answer::{Answer, error, html as answer},
     html::{clock, message, page},
 };
-use crate::numbers::many;
+use crate::numbers::{grouped, many};
 use fleetscan_coordinator::live::{AccountDetail, AccountLine, AccountPage, AccountQuery, CellView, Coverage, Live};
 use fleetscan_proto::{AccountId, AccountState};
 use hyper::StatusCode;
@@ -123,7 +123,7 @@ fn detail_of(account: &AccountDetail, leave: &Leave) -> Markup {
         section {
             dl class="figures" {
                 div { dt { "customer" } dd { (line.customer) } }
-                div { dt { "since" } dd { (clock(line.since)) } }
+                div { dt { (line.status.as_str()) " since" } dd { (clock(line.since)) } }
                 div { dt { "last let in" } dd { @match line.last_success { Some(at) => (clock(at)), None => "never" } } }
                 div { dt { "connected" } dd { (clock(account.added_at)) } }
                 div { dt { "profile" } dd { (account.profile) } }
@@ -187,11 +187,11 @@ fn coverage_of(coverage: &Coverage) -> Markup {
         regions.entry(&cell.region).or_default().insert(&cell.service, cell);
     }
     let outcomes: BTreeSet<&str> = coverage.cells.iter().map(|cell| cell.outcome).collect();
-    let told = |cell: &&CellView| cell.error.is_some() || !cell.denied.is_empty();
+    let reasons = reasons(&coverage.cells);
     html! {
         section {
             h2 { "Coverage in scan " (coverage.scan) }
-            p class="soft small" { "Of " (clock(coverage.started_at)) ". " @for outcome in outcomes { span class={ "dot " (outcome) } {} " " (outcome) " " } }
+            p class="soft small" { "Of " (clock(coverage.started_at)) ". " @for outcome in outcomes { span class="legend" { span class={ "dot " (outcome) } {} " " (outcome) } " " } }
             div class="wide" {
                 table class="grid" {
                     thead { tr { th { "region" } @for service in &services { th { (service) } } } }
@@ -209,15 +209,18 @@ fn coverage_of(coverage: &Coverage) -> Markup {
                     }
                 }
             }
-            @if coverage.cells.iter().any(|cell| told(&cell)) {
+            @if !reasons.is_empty() {
                 h2 { "What was not read, and why" }
                 div class="wide" {
                     table {
+                        thead { tr { th class="n" { "cells" } th { "outcome" } th { "where" } th { "why" } } }
                         tbody {
-                            @for cell in coverage.cells.iter().filter(told) {
+                            @for (Reason { outcome, error, denied }, cells) in &reasons {
                                 tr {
-                                    td { (cell.region) } td { (cell.service) } td { (tag(cell.outcome)) }
-                                    td class="break" { (cell.error.as_deref().unwrap_or_default()) " " @for denial in &cell.denied { code { (denial.action) } " " } }
+                                    td class="n" { (grouped(cells.len() as u64)) }
+                                    td { (tag(outcome)) }
+                                    td class="break" { (whereabouts(cells)) }
+                                    td class="break" { (error.unwrap_or_default()) " " @for action in denied { code { (action) } " " } }
                                 }
                             }
                         }
@@ -228,6 +231,43 @@ fn coverage_of(coverage: &Coverage) -> Markup {
     }
 }
 
+/// Why a cell was not read whole.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reason<'a> {
+    outcome: &'a str,
+    error: Option<&'a str>,
+    denied: BTreeSet<&'a str>,
+}
+
+/// Cells that were not read whole, by why: an account that was revoked has one reason for hundreds of them.
+fn reasons(cells: &[CellView]) -> BTreeMap<Reason<'_>, Vec<&CellView>> {
+    let mut reasons: BTreeMap<Reason<'_>, Vec<&CellView>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.error.is_some() || !cell.denied.is_empty()) {
+        let denied = cell.denied.iter().map(|denial| denial.action.as_str()).collect();
+        let reason = Reason { outcome: cell.outcome, error: cell.error.as_deref(), denied };
+        reasons.entry(reason).or_default().push(cell);
+    }
+    reasons
+}
+
+/// Services with their regions; of many, how many.
+fn whereabouts(cells: &[&CellView]) -> String {
+    const NAMED: usize = 4;
+    let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for cell in cells {
+        places.entry(&cell.service).or_default().insert(&cell.region);
+    }
+    if places.len() > NAMED {
+        let regions: BTreeSet<&str> = places.values().flatten().copied().collect();
+        return format!("{} in {}", many(places.len() as u64, "service"), many(regions.len() as u64, "region"));
+    }
+    let named = |(service, regions): (&str, BTreeSet<&str>)| match regions.len() > NAMED {
+        true => format!("{service} in {}", many(regions.len() as u64, "region")),
+        false => format!("{service} in {}", regions.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    places.into_iter().map(named).collect::<Vec<_>>().join("; ")
+}
+
 fn about(cell: &CellView) -> String {
     format!("{} {}: {}, {}", cell.region, cell.service, cell.outcome, many(cell.records, "record"))
 }
@@ -235,6 +275,7 @@ fn about(cell: &CellView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetscan_proto::Denial;
 
     #[test]
     fn a_query_is_read_as_a_whole_or_refused() {
@@ -245,6 +286,28 @@ mod tests {
         {
             query(wrong).expect_err(wrong);
         }
+    }
+
+    #[test]
+    fn a_reason_that_many_cells_share_is_told_once() {
+        let cell = |region: &str, service: &str, error: Option<&str>, denied: &[&str]| {
+            let by = fleetscan_proto::DeniedBy::Identity;
+            let denied = denied.iter().map(|action| Denial { action: (*action).to_owned(), by }).collect();
+            let outcome = if error.is_some() { "revoked" } else { "partial" };
+            let error = error.map(str::to_owned);
+            CellView { region: region.into(), service: service.into(), outcome, records: 0, calls: 1, error, denied }
+        };
+        let gone = Some("the role does not let us in");
+        let services: Vec<String> = (0..9).map(|n| format!("service-{n}")).collect();
+        let mut cells: Vec<CellView> = services.iter().map(|service| cell("eu-west-1", service, gone, &[])).collect();
+        cells.push(cell("us-east-1", "service-0", gone, &[]));
+        cells.push(cell("eu-west-1", "lambda", None, &["lambda:GetPolicy"]));
+        cells.push(cell("us-east-1", "lambda", None, &["lambda:GetPolicy"]));
+        cells.push(cell("us-east-1", "sns", None, &[]));
+        let told: Vec<_> =
+            reasons(&cells).iter().map(|(r, cells)| (r.outcome.to_owned(), whereabouts(cells))).collect();
+        let expected = [("partial", "lambda in eu-west-1, us-east-1"), ("revoked", "9 services in 2 regions")];
+        assert_eq!(told, expected.map(|(outcome, place)| (outcome.to_owned(), place.to_owned())));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Small charts, as SVG within the page.
 
+use crate::numbers::grouped;
 use maud::{Markup, html};
 use std::fmt::Write as _;
 
@@ -8,7 +9,9 @@ const HEIGHT: f64 = 60.0;
 
 /// A curve over time, newest on the right; `most`: as many points as the whole width holds.
 pub fn curve(title: &str, values: &[f64], most: usize, class: &str) -> Markup {
-    let top = values.iter().copied().fold(1.0, f64::max);
+    let most_seen = values.iter().copied().fold(0.0, f64::max);
+    // Of nothing, a flat line.
+    let top = most_seen.max(1.0);
     let step = WIDTH / (most.max(2) - 1) as f64;
     let left = WIDTH - step * values.len().saturating_sub(1) as f64;
     let mut line = String::new();
@@ -21,7 +24,7 @@ pub fn curve(title: &str, values: &[f64], most: usize, class: &str) -> Markup {
     let now = values.last().copied().unwrap_or_default();
     html! {
         figure class=(class) {
-            figcaption { span { (title) } span { b { (figure(now)) } " now · " (figure(if values.is_empty() { 0.0 } else { top })) " top" } }
+            figcaption { span { (title) } span { b { (figure(now)) } " now · " (figure(most_seen)) " at most" } }
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(format!("{title}: {} now", figure(now))) {
                 path class="base" d=(format!("M0 {HEIGHT}L{WIDTH} {HEIGHT}")) {}
                 @if values.len() > 1 {
@@ -53,7 +56,7 @@ pub fn bar<'a>(parts: impl IntoIterator<Item = (&'a str, u64)>, whole: u64, labe
 
 /// A number as people read it.
 pub fn figure(value: f64) -> String {
-    if value >= 10.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+    if value >= 10.0 || value == 0.0 { grouped(value.round() as u64) } else { format!("{value:.1}") }
 }
 
 #[cfg(test)]
@@ -63,6 +66,7 @@ mod tests {
     #[test]
     fn a_curve_of_nothing_and_of_one_point_is_still_a_chart() {
         assert!(curve("calls", &[], 300, "").into_string().contains("0 now"));
+        assert!(curve("calls", &[0.0, 0.0], 300, "").into_string().contains("0 at most"));
         assert!(!curve("calls", &[3.0], 300, "").into_string().contains("NaN"));
         assert!(!bar([("complete", 0)], 0, "nothing").into_string().contains("NaN"));
     }

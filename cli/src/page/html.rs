@@ -20,13 +20,18 @@ pub fn page(title: &str, body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " · fleetscan" }
+                link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/assets/style.css";
                 script src="/assets/live.js" defer {}
             }
             body {
                 header {
                     h1 { a href="/" { "fleetscan" } }
-                    nav { a href="/" { "Fleet" } " · " a href="/accounts" { "Accounts" } " · " a href="/api/v1/openapi.json" { "API" } }
+                    nav {
+                        a href="/" aria-current=[(title == "Fleet").then_some("page")] { "Fleet" } " · "
+                        a href="/accounts" aria-current=[(title == "Accounts").then_some("page")] { "Accounts" } " · "
+                        a href="/api/v1/openapi.json" { "API" }
+                    }
                 }
                 main { (body) }
             }
@@ -94,7 +99,7 @@ pub fn live(now: &Overview, leave: &Leave) -> Markup {
                 }
             }
         }
-        (workers(&now.workers, now.at))
+        @if !now.workers.is_empty() { (workers(&now.workers, now.at)) }
         (ended(now))
     }
 }
@@ -131,7 +136,10 @@ fn notices(now: &Overview, under_way: &[&ScanView]) -> Markup {
             section class="notice" { b { "No worker reports. " } "Nothing is read until one is started: " code { "fleetscan worker" } }
         }
         @if now.breaker_open {
-            section class="notice bad" role="alert" { b { "The breaker is open. " } "Many accounts deny AssumeRole at once: it is more likely our own side. None is marked revoked. " (now.breaker_why.as_deref().unwrap_or_default()) }
+            section class="notice bad" role="alert" {
+                b { "The breaker is open: " (now.breaker_why.as_deref().unwrap_or("many accounts deny AssumeRole at once")) ". " }
+                "No account is marked revoked until it closes, and the denied ones wait. " code { "fleetscan doctor" } " looks for a fault on our own side."
+            }
         }
         @if now.suspects > 0 && !under_way.is_empty() {
             section class="notice" { (many(now.suspects, "account")) " denied AssumeRole, and what that means is being confirmed." }
@@ -147,11 +155,11 @@ fn scan_under_way(scan: &ScanView, now: Timestamp, leave: &Leave) -> Markup {
             h2 { "Scan " (scan.id) " " span class={ "tag " (word(scan)) } { (word(scan)) } }
             (chart::bar(scan.outcomes.iter().map(|(name, count)| (*name, *count)), scan.expected, &format!("{} of {} cells done", scan.done, scan.expected)))
             dl class="figures" {
-                div { dt { "cells done" } dd { (percent(scan.done, scan.expected)) } }
-                div { dt { "of" } dd { (about) (grouped(scan.expected)) } }
+                div { dt { "done" } dd { (percent(scan.done, scan.expected)) } }
+                div { dt { "cells done" } dd { (grouped(scan.done)) " of " (about) (grouped(scan.expected)) } }
                 div { dt { "time left" } dd { @match &left { Some(left) => (left), None => "–" } } }
-                div { dt { "for" } dd { (time(since(scan.started_at, now))) } }
-                div { dt { "accounts planned" } dd { (grouped(scan.planned)) " / " (grouped(scan.accounts)) } }
+                div { dt { "running for" } dd { (time(since(scan.started_at, now))) } }
+                div { dt { "accounts planned" } dd { (grouped(scan.planned)) " of " (grouped(scan.accounts)) } }
                 div { dt { "holes" } dd class=(if scan.holes > 0 { "warn" } else { "" }) { (grouped(scan.holes)) } }
                 div { dt { "calls" } dd { (grouped(scan.calls)) } }
                 div { dt { "throttled" } dd { (grouped(scan.throttled)) } }
@@ -171,7 +179,7 @@ fn workers(workers: &[WorkerReport], now: Timestamp) -> Markup {
             h2 { (many(workers.len() as u64, "worker")) }
             div class="wide" {
                 table {
-                    thead { tr { th { "worker" } th class="n" { "cells" } th class="n" { "calls now" } th class="n" { "calls" } th class="n" { "throttled" } th class="n" { "waiting" } th class="n" { "shards" } th { "up for" } th { "version" } } }
+                    thead { tr { th { "worker" } th class="n" { "cells now" } th class="n" { "calls now" } th class="n" { "calls" } th class="n" { "throttled" } th class="n" { "tasks waiting" } th class="n" { "shards" } th { "up for" } th { "version" } } }
                     tbody {
                         @for worker in workers {
                             tr {

@@ -4,7 +4,7 @@
 //! * [`answer`]: responses, and the headers that every one of them carries
 //! * [`html`], [`account`], [`chart`]: what people see; [`api`]: what programs do
 //!
-//! No build step and no outside host: two files beside the HTML, which the binary carries.
+//! No build step and no outside host: three files beside the HTML, which the binary carries.
 
 mod access;
 mod account;
@@ -53,6 +53,7 @@ impl Site {
             ("/assets/live.js", &Method::GET) => {
                 return asset("text/javascript; charset=utf-8", include_str!("live.js"));
             }
+            ("/assets/icon.svg", &Method::GET) => return asset("image/svg+xml", include_str!("icon.svg")),
             ("/login", &Method::POST) => return self.log_in(request).await,
             _ => {}
         }

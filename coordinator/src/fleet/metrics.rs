@@ -95,7 +95,7 @@ impl Metrics {
                 .ratio("scan_eta_seconds", "How long the longest of the scans under way will still take, by its pace"),
             oldest_task: registrar.ratio(
                 "oldest_task_seconds",
-                "How long the task without progress has stood still that did so the longest; looked at once a minute",
+                "How long the task without progress has stood still that did so the longest, since it was first found so",
             ),
             queue: gauges(
                 "queue_messages",

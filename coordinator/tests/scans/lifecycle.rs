@@ -4,13 +4,14 @@ use crate::world::{CELLS, Reply, World, id};
 use fleetscan_coordinator::{ScanEnd, ScanError};
 use fleetscan_proto::{AccountState, Cell, Outcome, ResultPaths, ScanState, Sink as _, TaskKind};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(start_paused = true)]
@@ -187,6 +188,56 @@ async fn what_a_wiped_queue_lost_is_published_again() {
     let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert_eq!(manifest.cells["complete"], 5 * CELLS);
     assert!(world.read.lock().unwrap().values().all(|times| *times == 1));
+}
+
+/// Looks each second how old the oldest pending cell is, and that nothing older is told than was true a moment ago.
+/// Answers how often an age was told.
+fn watch_the_oldest(world: &World) -> tokio::task::JoinHandle<u32> {
+    let (store, progress) = (world.store.clone(), world.progress.clone());
+    tokio::spawn(async move {
+        let mut since: BTreeMap<(Cell, u64, u32), Instant> = BTreeMap::new();
+        // When the oldest of a moment ago began to stand still.
+        let mut begun: VecDeque<Instant> = VecDeque::new();
+        let mut told_of = 0;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let Some(row) = store.scans().await.unwrap().into_iter().next() else { continue };
+            if row.state != ScanState::Running {
+                return told_of;
+            }
+            let pending = store.pending_cells(&row.spec.id, None, None, 1_000).await.unwrap();
+            let now = Instant::now();
+            let known = std::mem::take(&mut since);
+            for one in pending {
+                let key = (one.cell, one.generation, one.attempts);
+                let first = known.get(&key).copied().unwrap_or(now);
+                since.insert(key, first);
+            }
+            begun.push_back(since.values().min().copied().unwrap_or(now));
+            if begun.len() > 8 {
+                begun.pop_front();
+            }
+            let most = begun.iter().map(|begun| now - *begun).max().unwrap_or_default() + Duration::from_secs(1);
+            let told = progress.lock().unwrap().as_ref().and_then(|progress| progress.borrow().stood_still);
+            if let Some(told) = told {
+                told_of += 1;
+                assert!(told <= most, "told {told:?} at {now:?}, and in the last seconds it was {most:?} at most");
+            }
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_moved_is_no_longer_told_to_stand_still() {
+    let mut world = World::of(24);
+    world.pace = Duration::from_secs(9);
+    // Few at a time, so that the ones that begin later are younger.
+    world.options.window = 16;
+    world.options.stuck_after = Duration::from_secs(60);
+    let watched = watch_the_oldest(&world);
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(0)).await;
+    assert_eq!(manifest.cells["complete"], 24 * CELLS);
+    assert!(watched.await.expect("what is told is true") > 30, "it was never told");
 }
 
 #[tokio::test(start_paused = true)]

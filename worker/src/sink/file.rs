@@ -32,15 +32,19 @@ impl FileSink {
     pub fn open(root: &Path) -> Result<FileSink, SinkError> {
         let refused = |e: io::Error| {
             SinkError::Refused(format!(
-                "the output folder {} cannot be written: {}; choose another with --out, or mend its permissions",
+                "the output folder {} cannot be written: {}; choose another with --out, or {}",
                 root.display(),
-                reason(&e)
+                reason(&e),
+                match e.kind() {
+                    ErrorKind::StorageFull => "make room: `fleetscan results list` shows what each scan takes",
+                    _ => "make it writable (its owner, its mount, ReadWritePaths= of a unit)",
+                }
             ))
         };
         make_root(root).map_err(refused)?;
         let trial = root.join(temporary_name());
-        File::create_new(&trial).and_then(|mut f| f.write_all(b"x")).map_err(refused)?;
-        fs::remove_file(&trial).map_err(refused)?;
+        let tried = File::create_new(&trial).and_then(|mut f| f.write_all(b"x"));
+        tried.and(fs::remove_file(&trial)).map_err(refused)?;
         let root = fs::canonicalize(root).map_err(refused)?;
         Ok(FileSink { folders: Arc::new(Folders::below(root)) })
     }

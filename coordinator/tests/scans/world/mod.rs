@@ -6,7 +6,9 @@ mod watched;
 
 use async_trait::async_trait;
 use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
-use fleetscan_coordinator::{HubCheck, Registry, ScanEnd, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner};
+use fleetscan_coordinator::{
+    HubCheck, Progress, Registry, ScanEnd, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner,
+};
 use fleetscan_proto::{
     Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, EventTrail, Grant, LedgerLine, Manifest, Outcome,
     PartName, Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task, TaskConsumer,
@@ -23,7 +25,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 pub use watched::{Watch, WatchedStore};
 
@@ -108,6 +110,8 @@ pub struct World {
     pub probes: Arc<AtomicU64>,
     /// How long the worker takes for a task.
     pub pace: Duration,
+    /// How the scan under way stands.
+    pub progress: Arc<Mutex<Option<watch::Receiver<Progress>>>>,
     folder: tempfile::TempDir,
 }
 
@@ -139,6 +143,7 @@ impl World {
             read: Arc::default(),
             probes: Arc::default(),
             pace: Duration::from_millis(50),
+            progress: Arc::default(),
             folder,
         }
     }
@@ -178,6 +183,7 @@ impl World {
         script: impl Fn(&TaskKind, Duration) -> Reply + Send + Sync + 'static,
     ) -> Result<(ScanId, ScanEnd), ScanError> {
         let runner = self.runner();
+        *self.progress.lock().expect("progress") = Some(runner.progress());
         let opened = runner.open(&self.registry).await?;
         let script: Arc<Script> = Arc::new(script);
         let mut workers = tokio::task::JoinSet::new();
