@@ -91,6 +91,7 @@ struct FileOperation {
     #[serde(default)]
     add: BTreeMap<String, String>,
     owner: Option<String>,
+    home: Option<String>,
     poll: Option<FilePoll>,
     table: Option<String>,
     keep: Option<Vec<String>>,
@@ -365,6 +366,7 @@ fn operation(
         merge,
         add,
         owner: raw.owner.as_deref().map(path).transpose()?,
+        home: raw.home.as_deref().map(path).transpose()?,
         poll: raw.poll.map(poll).transpose()?,
         table: raw.table.as_deref().map(path).transpose()?,
         absent,

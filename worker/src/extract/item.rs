@@ -201,7 +201,7 @@ impl Extraction<'_> {
         while let (Some(parent), Some(here)) = (&operation.parent, link) {
             operation = &self.service.operations[parent.operation];
             let owner = operation.owner.as_ref().and_then(|path| path.get(here.item)).and_then(Value::as_str);
-            if owner.is_some_and(|owner| owner != self.cell.account.as_str()) {
+            if owner.is_some_and(|owner| account_in(owner) != self.cell.account.as_str()) {
                 return true;
             }
             link = here.up;
@@ -225,6 +225,11 @@ impl Extraction<'_> {
             _ => self.region.to_owned(),
         }
     }
+}
+
+/// The account that an owner is: an ARN's, or what it says.
+fn account_in(owner: &str) -> &str {
+    if owner.starts_with("arn:") { owner.split(':').nth(4).unwrap_or(owner) } else { owner }
 }
 
 /// How many levels items may have; Organizations has the most, with units within units.
