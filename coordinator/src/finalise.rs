@@ -2,7 +2,16 @@
 //!
 //! Killed anywhere in it, the next run does all of it again: until `end_scan`, nothing says that the scan is over.
 
-use crate::{ScanError, dispatch::PAGE, error::insist, history, ledger_file::LedgerWriter, parts, scan::Run, standing};
+use crate::{
+    ScanError,
+    dispatch::PAGE,
+    error::insist,
+    history,
+    ledger_file::{FORMAT, LedgerWriter},
+    parts,
+    scan::Run,
+    standing,
+};
 use fleetscan_proto::{
     AccountId, AccountState, Count, Denial, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanState, Sink,
 };
@@ -12,8 +21,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// Parts that are read at once.
 pub(crate) const READERS: usize = 4;
-/// Layout version of the results folder.
-const FORMAT: u32 = 1;
 
 /// What is gathered of one account while the ledger passes by.
 #[derive(Default)]

@@ -2,6 +2,9 @@ use crate::ScanError;
 use fleetscan_proto::{LedgerLine, Manifest, ObjectWriter, ResultPaths, ScanId, Sink, SinkError};
 use std::io::{BufRead as _, BufReader, Write as _};
 
+/// Layout version of a scan's files.
+pub(crate) const FORMAT: u32 = 1;
+
 /// Bytes that are gathered before they are handed to the sink.
 const CHUNK: usize = 256 * 1024;
 
@@ -84,5 +87,13 @@ pub(crate) async fn read_manifest_at(sink: &dyn Sink, path: &str) -> Result<Opti
         Err(error) => return Err(error),
     };
     let broken = |error| SinkError::Damaged(format!("{} is no manifest: {error}", sink.locate(path)));
-    serde_json::from_slice(&bytes).map(Some).map_err(broken)
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(broken)?;
+    if manifest.format > FORMAT {
+        return Err(SinkError::Refused(format!(
+            "{} has the format {}, of a newer fleetscan: this one knows {FORMAT}",
+            sink.locate(path),
+            manifest.format
+        )));
+    }
+    Ok(Some(manifest))
 }

@@ -261,3 +261,14 @@ pub(super) fn without_paging(child: &Operation, mut members: Map<String, Value>)
     members.shift_remove("ResponseMetadata");
     members
 }
+
+#[cfg(test)]
+mod tests {
+    use super::account_in;
+
+    #[test]
+    fn an_owner_is_an_account_or_has_one_in_its_arn() {
+        assert_eq!(account_in("111122223333"), "111122223333");
+        assert_eq!(account_in("arn:aws:cloudtrail:eu-west-1:444455556666:trail/organisation"), "444455556666");
+    }
+}
