@@ -25,6 +25,10 @@ def trust(principal, **condition):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+def passing(**condition):
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", **condition}]})
+
+
 def trust_of_builds(subject):
     provider = "token.actions.githubusercontent.com"
     keys = {f"{provider}:aud": "sts.amazonaws.com", **({f"{provider}:sub": subject} if subject else {})}
@@ -55,12 +59,12 @@ def iam(session):
             found["iam-role-cross-account-without-external-id"].add(arn)
     iam.put_role_policy(RoleName="service", PolicyName="all", PolicyDocument=EVERYTHING)
     found["iam-role-inline-everything"].add(f"arn:aws:iam::{ACCOUNT}:role/service")
-    for name, document in (("all", EVERYTHING), ("little", LITTLE), ("all-but-unused", EVERYTHING)):
+    for name, document in (("all", EVERYTHING), ("little", LITTLE), ("all-but-unused", EVERYTHING), ("passes", passing()), ("passes-to-ecs", passing(Condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}))):
         arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
         if "unused" not in name:
             iam.attach_role_policy(RoleName="own", PolicyArn=arn)
     found["iam-policy-allows-everything"].add(f"arn:aws:iam::{ACCOUNT}:policy/all")
-    found["iam-policy-passes-any-role"].add(f"arn:aws:iam::{ACCOUNT}:policy/all")
+    found["iam-policy-passes-any-role"].add(f"arn:aws:iam::{ACCOUNT}:policy/passes")
     for name in ("without-mfa", "without-password", "with-mfa"):
         iam.create_user(UserName=name)
         if name != "without-password":
