@@ -55,8 +55,8 @@ async fn ledger(args: LedgerArgs, terminal: Terminal) -> Result<u8, Failure> {
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
     if !args.json {
         let head = format!(
-            "{:12}  {:14}  {:16}  {:16}  {:>8}  {:>7}  {:>9}  why",
-            "account", "region", "service", "outcome", "records", "calls", "throttled"
+            "{:12}  {:14}  {:14}  {:15}  {:>7}  {:>6}  why",
+            "account", "region", "service", "outcome", "records", "calls"
         );
         writeln!(stdout, "{}", terminal.bold(&head))?;
     }
@@ -103,18 +103,20 @@ fn fits(wanted: &str, action: &str) -> bool {
 }
 
 fn row(line: &LedgerLine, terminal: Terminal) -> String {
-    let outcome = format!("{:16}", line.outcome);
+    let outcome = format!("{:15}", line.outcome);
     let outcome = if line.outcome.is_hole() { terminal.yellow(&outcome) } else { outcome };
-    let mut why: Vec<&str> = line.denied.iter().map(|denial| denial.action.as_str()).collect();
-    why.extend(line.error.as_deref());
+    let mut why: Vec<String> = line.denied.iter().map(|denial| denial.action.clone()).collect();
+    why.extend(line.error.clone());
+    if line.totals.throttled > 0 {
+        why.push(format!("{} throttled", grouped(line.totals.throttled)));
+    }
     let row = format!(
-        "{:12}  {:14}  {:16}  {outcome}  {:>8}  {:>7}  {:>9}  {}",
+        "{:12}  {:14}  {:14}  {outcome}  {:>7}  {:>6}  {}",
         line.cell.account,
         line.cell.region,
         line.cell.service,
         grouped(line.totals.records),
         grouped(line.totals.calls),
-        grouped(line.totals.throttled),
         why.join(", ")
     );
     row.trim_end().to_owned()

@@ -1,4 +1,4 @@
-use std::io::IsTerminal as _;
+use std::{borrow::Cow, io::IsTerminal as _};
 
 /// What the two output streams can show.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,14 @@ impl Terminal {
     }
     pub fn red(self, text: &str) -> String {
         self.style("31", text)
+    }
+
+    /// A text of strangers, without what would steer a terminal.
+    pub fn plain(text: &str) -> Cow<'_, str> {
+        match text.contains(char::is_control) {
+            true => Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()),
+            false => Cow::Borrowed(text),
+        }
     }
 
     fn style(self, code: &str, text: &str) -> String {

@@ -7,7 +7,7 @@ use crate::{
     dispatch::PAGE,
     error::insist,
     history,
-    ledger_file::LedgerWriter,
+    ledger_file::{FORMAT, LedgerWriter},
     parts::{self, PartTrouble},
     scan::Run,
     standing,
@@ -22,8 +22,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// Parts that are read at once.
 pub(crate) const READERS: usize = 4;
-/// Layout version of the results folder.
-const FORMAT: u32 = 1;
 
 /// What is gathered of one account while the ledger passes by.
 #[derive(Default)]

@@ -2,7 +2,8 @@
 //!
 //! What is kept is decided by what lies in the sink (manifests and ledgers), whatever store its scans were run with; the
 //! store says only which scans are under way, and forgets those that are no longer whole. How a scan's files are changed
-//! so that a kill at any moment does no harm is told in [`rewrite`](self).
+//! so that a kill at any moment does no harm is told in [`rewrite`](self). One process at a time does so, where the sink
+//! can keep the others out ([`Sink::alone`]). A scan whose files are damaged is left as it is.
 
 mod merge;
 mod purge;
@@ -17,7 +18,7 @@ use crate::{
     ScanError,
     ledger_file::{read_ledger, read_manifest, read_manifest_at},
 };
-use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, Store, Thinned};
+use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, SinkError, Store, Thinned};
 use jiff::Timestamp;
 use rewrite::Keep;
 use std::collections::BTreeSet;
@@ -43,31 +44,57 @@ pub async fn prune(
     now: Timestamp,
 ) -> Result<(), ScanError> {
     let _alone = PRUNING.lock().await;
+    let _others = sink.alone().await?;
     let mut rows = store.scans().await?;
     rows.retain(|row| row.spec.out == out);
     let under_way = |row: &&ScanRow| matches!(row.state, ScanState::Running | ScanState::Cancelling);
     let busy: BTreeSet<ScanId> = rows.iter().filter(under_way).map(|row| row.spec.id.clone()).collect();
     rows.retain(|row| !busy.contains(&row.spec.id));
-    let mut ended = Vec::new();
+    let (mut ended, mut damaged) = (Vec::new(), BTreeSet::new());
     for id in scans_in(sink).await? {
         if busy.contains(&id) {
             continue;
         }
-        if let Some(manifest) = whole_again(sink, &id).await? {
-            ended.push(manifest);
+        match sound(sink, &id).await {
+            Ok(manifest) => ended.extend(manifest),
+            // What it read is not known, so it neither pushes others out nor is pushed out.
+            Err(ScanError::Sink(error @ SinkError::Damaged(_))) => {
+                tracing::warn!(scan = %id, %error, "history.damaged: its files are left as they are");
+                damaged.insert(id);
+            }
+            Err(error) => return Err(error),
         }
     }
     thin_out(store, sink, &rows, &ended, keep, now).await?;
     // What the store remembers of scans that left no results, or whose results somebody removed.
     let oldest = ended.get(keep.saturating_sub(1)).map(|manifest| &manifest.scan);
     for ScanRow { spec, .. } in &rows {
-        let known = ended.iter().any(|manifest| manifest.scan == spec.id);
+        let known = damaged.contains(&spec.id) || ended.iter().any(|manifest| manifest.scan == spec.id);
         if !known && oldest.is_some_and(|oldest| spec.id < *oldest) {
             rewrite::remove(sink, &spec.id, None).await?;
             store.forget_scan(&spec.id).await?;
         }
     }
     Ok(())
+}
+
+/// A scan's manifest, as [`whole_again`] has it, and only if its ledger can be read to its end.
+async fn sound(sink: &dyn Sink, id: &ScanId) -> Result<Option<Manifest>, ScanError> {
+    let manifest = whole_again(sink, id).await?;
+    if manifest.is_some() {
+        for line in read_ledger(sink, &ResultPaths(id).ledger()).await.map_err(not_there)? {
+            line?;
+        }
+    }
+    Ok(manifest)
+}
+
+/// A ledger that a manifest vouches for and that is not there is damage like any other.
+fn not_there(error: SinkError) -> SinkError {
+    match error {
+        SinkError::Missing(path) => SinkError::Damaged(format!("{path}: the scan has a manifest and no ledger")),
+        error => error,
+    }
 }
 
 /// A scan's manifest, after ending what a kill interrupted in its files; `None` where it has not ended, or is gone.

@@ -2,6 +2,9 @@ use crate::ScanError;
 use fleetscan_proto::{LedgerLine, Manifest, ObjectWriter, ResultPaths, ScanId, Sink, SinkError};
 use std::io::{BufRead as _, BufReader, Write as _};
 
+/// Layout version of a scan's files.
+pub(crate) const FORMAT: u32 = 1;
+
 /// Bytes that are gathered before they are handed to the sink.
 const CHUNK: usize = 256 * 1024;
 
@@ -39,17 +42,22 @@ fn internal(error: std::io::Error) -> ScanError {
     ScanError::Internal(format!("packing the ledger: {error}"))
 }
 
-/// The lines of a ledger file, in its order.
+/// The lines of a ledger file, in its order; after one that cannot be read there are no more.
 pub struct LedgerReader {
-    lines: Box<dyn Iterator<Item = std::io::Result<String>> + Send>,
+    lines: Option<Box<dyn Iterator<Item = std::io::Result<String>> + Send>>,
 }
 
 impl Iterator for LedgerReader {
     type Item = Result<LedgerLine, SinkError>;
     fn next(&mut self) -> Option<Self::Item> {
-        let broken = |error: String| SinkError::Refused(format!("the ledger cannot be read: {error}"));
-        let line = self.lines.next()?.map_err(|error| broken(error.to_string()));
-        Some(line.and_then(|line| serde_json::from_str(&line).map_err(|error| broken(error.to_string()))))
+        let broken = |error: String| SinkError::Damaged(format!("the ledger cannot be read: {error}"));
+        let line = self.lines.as_mut()?.next()?.map_err(|error| broken(error.to_string()));
+        let line = line.and_then(|line| serde_json::from_str(&line).map_err(|error| broken(error.to_string())));
+        if line.is_err() {
+            // An unpacker that failed fails again and again.
+            self.lines = None;
+        }
+        Some(line)
     }
 }
 
@@ -57,8 +65,8 @@ impl LedgerReader {
     /// Over the packed bytes of a ledger file.
     pub(crate) fn over(bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Self, SinkError> {
         let unpacked = zstd::Decoder::new(std::io::Cursor::new(bytes));
-        let unpacked = unpacked.map_err(|error| SinkError::Refused(error.to_string()))?;
-        Ok(Self { lines: Box::new(BufReader::new(unpacked).lines()) })
+        let unpacked = unpacked.map_err(|error| SinkError::Damaged(error.to_string()))?;
+        Ok(Self { lines: Some(Box::new(BufReader::new(unpacked).lines())) })
     }
 }
 
@@ -78,6 +86,14 @@ pub(crate) async fn read_manifest_at(sink: &dyn Sink, path: &str) -> Result<Opti
         Err(SinkError::Missing(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let broken = |error| SinkError::Refused(format!("{} is no manifest: {error}", sink.locate(path)));
-    serde_json::from_slice(&bytes).map(Some).map_err(broken)
+    let broken = |error| SinkError::Damaged(format!("{} is no manifest: {error}", sink.locate(path)));
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(broken)?;
+    if manifest.format > FORMAT {
+        return Err(SinkError::Refused(format!(
+            "{} has the format {}, of a newer fleetscan: this one knows {FORMAT}",
+            sink.locate(path),
+            manifest.format
+        )));
+    }
+    Ok(Some(manifest))
 }

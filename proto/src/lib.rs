@@ -49,7 +49,7 @@ pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, sh
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
 pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
-pub use sink::{ObjectWriter, Sink, SinkError, Stored};
+pub use sink::{Alone, ObjectWriter, Sink, SinkError, Stored};
 pub use store::{
     AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, Begun, CellProgress, Completion, LearnedFactor,
     PendingCell, Probe, ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec,

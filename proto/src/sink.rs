@@ -9,6 +9,9 @@ pub enum SinkError {
     /// Not worth another try: no permission, not a folder, no such bucket.
     #[error("{0}")]
     Refused(String),
+    /// A file is there and is not what it should be.
+    #[error("{0}")]
+    Damaged(String),
     /// There is no such file.
     #[error("{0}")]
     Missing(String),
@@ -54,8 +57,32 @@ pub trait Sink: Send + Sync + 'static {
     }
     /// Removes what writers that died left behind below a folder.
     async fn sweep(&self, folder: &str) -> Result<(), SinkError>;
+    /// Keeps other processes from changing older results, for as long as the answer is held. A place that cannot tell
+    /// keeps nobody out.
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`] where another process has it.
+    async fn alone(&self) -> Result<Alone, SinkError> {
+        Ok(Alone::default())
+    }
     /// Where a person finds a path: a file path or a URL.
     fn locate(&self, path: &str) -> String;
+}
+
+/// The right to change older results, until it is dropped.
+#[derive(Default)]
+pub struct Alone(Option<Box<dyn std::any::Any + Send + Sync>>);
+
+impl Alone {
+    /// While `lock` lives.
+    pub fn holding(lock: impl std::any::Any + Send + Sync) -> Self {
+        Self(Some(Box::new(lock)))
+    }
+
+    /// Whether somebody else is kept out.
+    pub fn is_certain(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// A file being written. Dropped without a commit, it leaves nothing to be seen.

@@ -149,12 +149,12 @@ def test_the_readme_query_runs_on_the_raw_results(scanned, monkeypatch):
     text = (ROOT / "README.md").read_text()
     [query] = [block for block in re.findall(r"```sql\n(.*?)```", text, re.S) if "records/**" in block]
     monkeypatch.chdir(scanned.folder)
-    found = {(region, kind): count for region, kind, count in duckdb.sql(query.strip().rstrip(";")).fetchall()}
+    found = {key: count for *key, count in duckdb.sql(query.strip().rstrip(";")).fetchall() for key in [tuple(key)]}
     expected = {}
     for cell in scanned.found.ledger:
         folder = scanned.found.folder / "records" / f"cell_account=a{cell['account']}" / f"cell_region={cell['region']}" / f"cell_service={cell['service']}"
         for part in cell["parts"]:
             for record in results.lines(folder / part["name"]):
-                pair = cell["region"], record["type"]
-                expected[pair] = expected.get(pair, 0) + 1
+                key = scanned.id, cell["region"], record["type"]
+                expected[key] = expected.get(key, 0) + 1
     assert found == expected

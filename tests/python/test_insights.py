@@ -2,15 +2,19 @@
 
 import collections
 import json
+import pathlib
 import subprocess
+import tomllib
 
+import cfnlint
 import pytest
 
 import accounts
+import seed
 import test_moto
 
 ACCOUNT = "470000000001"
-REGION = "eu-west-1"
+REGION, OTHER = "eu-west-1", "us-east-1"
 WORLD = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
 EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 LITTLE = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]})
@@ -18,6 +22,18 @@ LITTLE = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", 
 
 def trust(principal, **condition):
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", **condition}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def passing(**condition):
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", **condition}]})
+
+
+def trust_of_builds(subject):
+    provider = "token.actions.githubusercontent.com"
+    keys = {f"{provider}:aud": "sts.amazonaws.com", **({f"{provider}:sub": subject} if subject else {})}
+    federated = {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{provider}"}
+    statement = {"Effect": "Allow", "Principal": federated, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": {"StringEquals": keys}}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
@@ -30,6 +46,9 @@ def iam(session):
         ("open", trust({"AWS": "*"}), "iam-role-trusts-world"),
         ("vendor", trust(other), "iam-role-cross-account-without-external-id"),
         ("vendor-well", trust(other, **deputy), None),
+        ("people", trust(other, Condition={"Bool": {"aws:MultiFactorAuthPresent": "true"}}), None),
+        ("pipeline", trust_of_builds(None), "iam-role-trusts-any-build"),
+        ("pipeline-well", trust_of_builds("repo:acme/shop:ref:refs/heads/main"), None),
         ("service", trust({"Service": "ec2.amazonaws.com"}), None),
         ("own", trust({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}), None),
     ):
@@ -40,12 +59,12 @@ def iam(session):
             found["iam-role-cross-account-without-external-id"].add(arn)
     iam.put_role_policy(RoleName="service", PolicyName="all", PolicyDocument=EVERYTHING)
     found["iam-role-inline-everything"].add(f"arn:aws:iam::{ACCOUNT}:role/service")
-    for name, document in (("all", EVERYTHING), ("little", LITTLE), ("all-but-unused", EVERYTHING)):
+    for name, document in (("all", EVERYTHING), ("little", LITTLE), ("all-but-unused", EVERYTHING), ("passes", passing()), ("passes-to-ecs", passing(Condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}))):
         arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
         if "unused" not in name:
             iam.attach_role_policy(RoleName="own", PolicyArn=arn)
     found["iam-policy-allows-everything"].add(f"arn:aws:iam::{ACCOUNT}:policy/all")
-    found["iam-policy-passes-any-role"].add(f"arn:aws:iam::{ACCOUNT}:policy/all")
+    found["iam-policy-passes-any-role"].add(f"arn:aws:iam::{ACCOUNT}:policy/passes")
     for name in ("without-mfa", "without-password", "with-mfa"):
         iam.create_user(UserName=name)
         if name != "without-password":
@@ -73,9 +92,11 @@ def ec2(session):
     ec2, found = session.client("ec2", region_name=REGION), collections.defaultdict(set)
     vpcs = [ec2.create_vpc(CidrBlock=f"10.{n}.0.0/16")["Vpc"]["VpcId"] for n in range(2)]
     ec2.create_flow_logs(ResourceIds=vpcs[:1], ResourceType="VPC", TrafficType="ALL", LogDestinationType="s3", LogDestination="arn:aws:s3:::blocked-bucket-470")
-    # The default network of the region has none either.
-    default = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    found["ec2-vpc-without-flow-logs"] = {f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/{v}" for v in [vpcs[1], *(v["VpcId"] for v in default)]}
+    # The default network of each region has none either.
+    found["ec2-vpc-without-flow-logs"] = {f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/{vpcs[1]}"}
+    for region in (REGION, OTHER):
+        default = session.client("ec2", region_name=region).describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        found["ec2-vpc-without-flow-logs"] |= {f"arn:aws:ec2:{region}:{ACCOUNT}:vpc/{v['VpcId']}" for v in default}
     for name, ports, cidr, rules in (
         ("ssh", (22, 22), "0.0.0.0/0", ["ec2-security-group-administration-open"]),
         ("postgres", (5432, 5432), "0.0.0.0/0", ["ec2-security-group-database-open"]),
@@ -103,6 +124,35 @@ def others(session):
     return {"sns-topic-open": {topics[0]}, "ecr-repository-open": {repositories[0]}, "ecr-tags-mutable": {repositories[0]}, "secretsmanager-not-rotated": {secret}}
 
 
+def functions(session):
+    """Invoked by anybody, by a service for anybody, and by a service for its own account."""
+    functions, found = session.client("lambda", region_name=REGION), collections.defaultdict(set)
+    role = f"arn:aws:iam::{ACCOUNT}:role/service"
+    for name, runtime, principal, more, rules in (
+        ("anybodys", "python3.13", "*", {}, ["lambda-function-open"]),
+        ("of-the-organisation", "python3.13", "*", {"PrincipalOrgID": "o-a1b2c3d4e5"}, []),
+        ("any-buckets", "python3.13", "s3.amazonaws.com", {}, ["lambda-function-service-without-source"]),
+        ("own-buckets", "python3.13", "s3.amazonaws.com", {"SourceArn": "arn:aws:s3:::blocked-bucket-470", "SourceAccount": ACCOUNT}, []),
+        ("old", "python3.8", None, {}, ["lambda-runtime-deprecated"]),
+    ):
+        arn = functions.create_function(FunctionName=name, Runtime=runtime, Role=role, Handler="main.handler", Code={"ZipFile": seed.code()})["FunctionArn"]
+        if principal:
+            functions.add_permission(FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal=principal, **more)
+        for rule in rules:
+            found[rule].add(arn)
+        found["lambda-function-broad-role"].add(arn)
+    return found
+
+
+def trails(session):
+    """One that is off, and one of all regions that is on: it is told of once, in its home region."""
+    trails, bucket = session.client("cloudtrail", region_name=REGION), "blocked-bucket-470"
+    off = trails.create_trail(Name="off", S3BucketName=bucket, EnableLogFileValidation=True)["TrailARN"]
+    everywhere = trails.create_trail(Name="everywhere", S3BucketName=bucket, IsMultiRegionTrail=True)["TrailARN"]
+    trails.start_logging(Name=everywhere)
+    return {"cloudtrail-not-logging": {off}, "cloudtrail-without-validation": {everywhere}, "cloudtrail-none-for-all-regions": set()}
+
+
 def insights(fleetscan, out, *flags, code=0):
     command = [fleetscan, "results", "insights", "--out", str(out), *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -114,10 +164,10 @@ def insights(fleetscan, out, *flags, code=0):
 def planted(moto, fleetscan, tmp_path_factory):
     """A scan of what was planted; the rules and whom they must name; and where the results are."""
     session = accounts.session(moto, ACCOUNT)
-    must = {**iam(session), **s3(session), **ec2(session), **others(session)}
+    must = {**iam(session), **s3(session), **ec2(session), **others(session), **functions(session), **trails(session)}
     folder = tmp_path_factory.mktemp("insights")
     file = accounts.write_file(folder / "accounts.toml", [ACCOUNT])
-    command = [fleetscan, "scan", "--accounts", str(file), "--out", str(folder / "out"), "--data", str(folder / "data"), "--regions", REGION, "--share", "1"]
+    command = [fleetscan, "scan", "--accounts", str(file), "--out", str(folder / "out"), "--data", str(folder / "data"), "--regions", f"{REGION},{OTHER}", "--share", "1"]
     done = subprocess.run(command, env=test_moto.environment(moto), capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 3), done.stderr[-3000:]
     return must, folder / "out"
@@ -130,7 +180,7 @@ def test_what_was_planted_is_found_and_nothing_beside_it(fleetscan, planted):
         if "evidence" in line:
             assert line["account"] == ACCOUNT and line["why"] and line["fix"]
             found[line["rule"]].add(line["arn"] or line["id"])
-    assert found == must
+    assert found == {rule: those for rule, those in must.items() if those}
 
 
 def test_what_moto_does_not_answer_is_not_assessed(fleetscan, planted):
@@ -162,6 +212,20 @@ def test_rules_of_ones_own(fleetscan, planted, tmp_path):
     done = subprocess.run([fleetscan, "results", "insights", "--out", str(out), "--rules", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2 and "volume-large.toml" in done.stderr and "at_lest" in done.stderr, done.stderr
     assert "no-such" in insights_error(fleetscan, out, "--rule", "no-such")
+
+
+def test_runtimes_are_deprecated_on_the_days_that_aws_names():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    rows = tomllib.loads((root / "proto/insights/lambda-runtime-deprecated.toml").read_text())["when"]["any"]
+    ours = {row["equals"]: row["read_since"] for row in rows if "equals" in row}
+    lifecycle = json.loads((pathlib.Path(cfnlint.__file__).parent / "data/AdditionalSpecs/LmbdRuntimeLifecycle.json").read_text())
+    theirs = {name: dates["deprecated"] for name, dates in lifecycle.items()}
+    assert ours == {name: theirs[name] for name in ours}
+    [gone] = [row["in"] for row in rows if "in" in row]
+    first = min(ours.values())
+    assert {name for name, day in theirs.items() if day < first} <= set(gone)
+    assert not [name for name in gone if theirs.get(name, first) > first]
+    assert {name for name, day in theirs.items() if first <= day < max(ours.values())} <= ours.keys()
 
 
 def insights_error(fleetscan, out, *flags):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import buckets
 import pytest
@@ -164,6 +165,28 @@ def test_disconnecting_an_account_with_purge_removes_what_was_read(place, aws):
     assert told["status"] == "disconnected" and told["purged"]["parts"] > 0
     for path in (p for p in place.copy("after").rglob("*") if p.is_file()):
         assert gone not in str(path) and gone not in plain(path), path
+
+
+def test_programs_get_the_members_that_the_document_names(in_folder, tmp_path):
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs/results-storage.md").read_text()
+    section = text.split("## For programs")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in section.splitlines() if line.startswith("| `")]
+    told = {command.split("`")[1]: (answer, members) for command, answer, members in rows}
+    more = {"export": ["--format", "sqlite", "--to", str(tmp_path / "x.db")], "diff": [in_folder.id, in_folder.id]}
+    for command, (answer, members) in told.items():
+        if command == "purge":
+            continue  # it would take the scan from the others
+        names = set(re.findall(r"`(\w+)`", members.split(";")[0]))
+        text = in_folder.run("results", *command.split(), *more.get(command, []), "--json", ok=(0, 3)).stdout
+        objects = [json.loads(line) for line in text.splitlines()] if answer == "lines" else json.loads(text)
+        first = objects if answer == "object" else objects[0]
+        if command == "diff":
+            assert first["change"] == "summary"
+        elif command == "ledger":
+            assert set(first) >= names - {"error", "started_at"}, command
+            assert set().union(*objects) <= names, command
+        else:
+            assert set(first) == names, command
 
 
 def test_what_is_wrong_with_a_bucket_is_said(fleetscan, aws, moto, tmp_path):

@@ -57,7 +57,7 @@ pub struct InsightsArgs {
     /// Only these accounts, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "ID,…")]
     pub account: Vec<String>,
-    /// Folder with rules of your own, a *.toml each (docs/results.md); one with the id of another replaces it
+    /// Folder with rules of your own, a *.toml each (docs/insights.md); one with the id of another replaces it
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
     /// How the number of findings changed over the scans that are kept

@@ -115,7 +115,7 @@ fn table(
     terminal: Terminal,
 ) -> std::io::Result<()> {
     let head = format!(
-        "{:18}  {:>9}  {:>9}  {:>9}  {:>10}  {:>10}  {:>9}  denied",
+        "{:14}  {:>7}  {:>8}  {:>6}  {:>9}  {:>9}  {:>9}  denied",
         by.name(),
         "cells",
         "complete",
@@ -129,10 +129,10 @@ fn table(
         let denied = match sum.denied.len() {
             0 => String::new(),
             1 => sum.denied.iter().cloned().collect(),
-            n => format!("{n} actions"),
+            n => n.to_string(),
         };
         let row = format!(
-            "{name:18}  {:>9}  {:>9}  {:>9}  {:>10}  {:>10}  {:>9}  {denied}",
+            "{name:14}  {:>7}  {:>8}  {:>6}  {:>9}  {:>9}  {:>9}  {denied}",
             grouped(sum.cells),
             percent(sum.complete, sum.cells),
             grouped(sum.holes),

@@ -7,13 +7,16 @@ use crate::{
     out::Out,
     terminal::Terminal,
 };
-use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId};
+use fleetscan_coordinator::read_manifest;
+use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, SinkError};
 use serde_json::{Value, json};
 use std::io::Write as _;
 
 struct Kept {
     id: ScanId,
     manifest: Option<Manifest>,
+    /// Its manifest is there and cannot be read.
+    damaged: bool,
     bytes: u64,
 }
 
@@ -21,9 +24,12 @@ pub async fn run(args: ListArgs, terminal: Terminal) -> Result<u8, Failure> {
     let out = Out::open_existing(&args.out)?;
     let mut all = Vec::new();
     for id in out.scans().await? {
-        let manifest = out.find_manifest(&id).await?;
+        let (manifest, damaged) = match read_manifest(out.sink.as_ref(), &id).await {
+            Err(SinkError::Damaged(_)) => (None, true),
+            manifest => (manifest?, false),
+        };
         let bytes = out.sink.size(&ResultPaths(&id).root()).await?;
-        all.push(Kept { id, manifest, bytes });
+        all.push(Kept { id, manifest, damaged, bytes });
     }
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
     if args.json {
@@ -32,8 +38,8 @@ pub async fn run(args: ListArgs, terminal: Terminal) -> Result<u8, Failure> {
         return Ok(COMPLETE);
     }
     let head = format!(
-        "{:24}  {:17}  {:>8}  {:>10}  {:>10}  {:>8}  {:>9}  kept as",
-        "scan", "began", "accounts", "cells", "records", "holes", "size"
+        "{:24}  {:>8}  {:>9}  {:>10}  {:>7}  {:>9}  kept as",
+        "scan", "accounts", "cells", "records", "holes", "size"
     );
     writeln!(stdout, "{}", terminal.bold(&head))?;
     for kept in &all {
@@ -49,6 +55,7 @@ pub async fn run(args: ListArgs, terminal: Terminal) -> Result<u8, Failure> {
 impl Kept {
     fn state(&self) -> &'static str {
         match &self.manifest {
+            None if self.damaged => "damaged",
             None => "unfinished",
             Some(manifest) if manifest.thinned.is_some() => "thinned",
             Some(_) => "whole",
@@ -59,10 +66,11 @@ impl Kept {
     fn why(&self) -> String {
         let thinned = self.manifest.as_ref().map(|manifest| (manifest, manifest.thinned.as_ref()));
         match thinned {
+            None if self.damaged => "damaged: its manifest cannot be read".to_owned(),
             None => "not finished, or being changed".to_owned(),
-            Some((_, None)) => "one of the newest, whole".to_owned(),
+            Some((_, None)) => "one of the newest".to_owned(),
             Some((manifest, Some(thinned))) => {
-                format!("last full reading of {}, of {} then", many(cells(manifest), "cell"), grouped(thinned.of_cells))
+                format!("last full reading of {} of {} cells", grouped(cells(manifest)), grouped(thinned.of_cells))
             }
         }
     }
@@ -71,16 +79,15 @@ impl Kept {
         let Some(m) = &self.manifest else {
             let dash = "-";
             return terminal.yellow(&format!(
-                "{:24}  {dash:17}  {dash:>8}  {dash:>10}  {dash:>10}  {dash:>8}  {:>9}  {}",
+                "{:24}  {dash:>8}  {dash:>9}  {dash:>10}  {dash:>7}  {:>9}  {}",
                 self.id.as_str(),
                 bytes(self.bytes),
                 self.why()
             ));
         };
         format!(
-            "{:24}  {:17}  {:>8}  {:>10}  {:>10}  {:>8}  {:>9}  {}",
+            "{:24}  {:>8}  {:>9}  {:>10}  {:>7}  {:>9}  {}",
             self.id.as_str(),
-            m.started_at.strftime("%Y-%m-%d %H:%MZ").to_string(),
             grouped(m.accounts),
             grouped(cells(m)),
             grouped(m.records.values().sum()),

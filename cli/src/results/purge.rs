@@ -7,7 +7,10 @@ use crate::{
     numbers::{bytes, grouped, many},
     out::Out,
 };
-use fleetscan_coordinator::history::{self, Purged};
+use fleetscan_coordinator::{
+    history::{self, Purged},
+    read_manifest,
+};
 use fleetscan_proto::AccountId;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -20,7 +23,8 @@ pub async fn run(args: PurgeArgs) -> Result<u8, Failure> {
     let scans = args.scan.iter().map(|text| out.named(text, &ids)).collect::<Result<Vec<_>, _>>()?;
     let mut unfinished = Vec::new();
     for scan in &scans {
-        if out.find_manifest(scan).await?.is_none() {
+        // A damaged one may be deleted like any other.
+        if matches!(read_manifest(out.sink.as_ref(), scan).await, Ok(None)) {
             unfinished.push(scan);
         }
     }
@@ -98,10 +102,11 @@ pub fn object(purged: &Purged) -> Value {
     json!({
         "parts": purged.parts, "bytes": purged.bytes, "ledger_lines": purged.lines, "scans": purged.scans,
         "registry_copies": purged.copies, "unfinished": purged.unfinished,
+        "damaged": purged.damaged.iter().map(|(scan, _)| scan).collect::<Vec<_>>(),
     })
 }
 
-/// What is still there, because a scan that is under way would write it again. Answers the exit code.
+/// What may still be there: in a scan that is under way, or in one that is damaged. Answers the exit code.
 pub fn warn_unfinished(purged: &Purged) -> u8 {
     for scan in &purged.unfinished {
         display::note(&format!(
@@ -109,7 +114,13 @@ pub fn warn_unfinished(purged: &Purged) -> u8 {
              `fleetscan results purge --scan {scan}`"
         ));
     }
-    if purged.unfinished.is_empty() { COMPLETE } else { FAILED }
+    for (scan, why) in &purged.damaged {
+        display::note(&format!(
+            "scan {scan} is damaged, so that what it has of the account is not known: {why}; remove it whole with \
+             `fleetscan results purge --scan {scan}`"
+        ));
+    }
+    if purged.unfinished.is_empty() && purged.damaged.is_empty() { COMPLETE } else { FAILED }
 }
 
 /// A bucket may keep what was deleted.

@@ -47,7 +47,7 @@ impl Source {
         self.head = self.lines.next().transpose()?;
         if let Some(line) = &self.head {
             if self.last.as_ref().is_some_and(|last| *last >= line.cell) {
-                return Err(SinkError::Refused(format!("a ledger is not in order at {}", line.cell)));
+                return Err(SinkError::Damaged(format!("a ledger is not in order at {}", line.cell)));
             }
             self.last = Some(line.cell.clone());
         }

@@ -26,6 +26,8 @@ pub struct Purged {
     pub copies: u64,
     /// Scans that have something of it and have not ended: they were left alone, since they would write it again.
     pub unfinished: Vec<ScanId>,
+    /// Scans whose manifest or ledger cannot be read, and why: what they have of it is not known, and was left alone.
+    pub damaged: Vec<(ScanId, String)>,
 }
 
 impl Purged {
@@ -40,47 +42,61 @@ impl Purged {
 /// Removes what was read of an account, from every scan below the sink's root: files, ledger lines and counts; and the
 /// account from the copies of the registry. A scan that has nothing else goes as a whole.
 pub async fn purge(sink: &dyn Sink, account: &AccountId) -> Result<Purged, ScanError> {
+    let _others = sink.alone().await?;
     let mut purged = Purged::default();
     for scan in scans_in(sink).await? {
-        let paths = ResultPaths(&scan);
-        let manifest = whole_again(sink, &scan).await?;
-        let lines = lines_of(sink, &scan, account).await?;
-        let Some(manifest) = manifest else {
-            if lines.its > 0 || !sink.list(&paths.account(account)).await?.is_empty() {
-                purged.unfinished.push(scan.clone());
-            }
-            continue;
-        };
-        if lines.its == 0 {
-            // Files that no ledger lists do not count, but they would be there.
-            let files = sink.entries(&paths.account(account)).await?;
-            if !files.is_empty() {
-                let names: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-                sink.remove_all(&names).await?;
-                let bytes = files.iter().map(|file| file.bytes).sum();
-                purged.add(&scan, Gone { lines: 0, parts: files.len() as u64, bytes });
-            }
-        } else if lines.others == 0 {
-            let gone = rewrite::remove(sink, &scan, Some(&manifest)).await?;
-            purged.add(&scan, Gone { lines: lines.its, ..gone });
-        } else {
-            let gone = rewrite::rewrite(sink, manifest, Keep::AllBut(account)).await?;
-            purged.add(&scan, gone);
+        match purge_from(sink, account, &scan, &mut purged).await {
+            // The others are to be rid of it all the same.
+            Err(ScanError::Sink(SinkError::Damaged(why))) => purged.damaged.push((scan, why)),
+            done => done?,
         }
     }
     purged.copies = forget_in_copies(sink, account).await?;
     Ok(purged)
 }
 
-/// Removes a scan's results. One that is under way would write on: that is for whoever asks to know.
+async fn purge_from(sink: &dyn Sink, account: &AccountId, scan: &ScanId, purged: &mut Purged) -> Result<(), ScanError> {
+    let paths = ResultPaths(scan);
+    let manifest = whole_again(sink, scan).await?;
+    let lines = lines_of(sink, scan, account).await?;
+    let Some(manifest) = manifest else {
+        if lines.its > 0 || !sink.list(&paths.account(account)).await?.is_empty() {
+            purged.unfinished.push(scan.clone());
+        }
+        return Ok(());
+    };
+    if lines.its == 0 {
+        // Files that no ledger lists do not count, but they would be there.
+        let files = sink.entries(&paths.account(account)).await?;
+        if !files.is_empty() {
+            let names: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+            sink.remove_all(&names).await?;
+            let bytes = files.iter().map(|file| file.bytes).sum();
+            purged.add(scan, Gone { lines: 0, parts: files.len() as u64, bytes });
+        }
+    } else if lines.others == 0 {
+        let gone = rewrite::remove(sink, scan, Some(&manifest)).await?;
+        purged.add(scan, Gone { lines: lines.its, ..gone });
+    } else {
+        let gone = rewrite::rewrite(sink, manifest, Keep::AllBut(account)).await?;
+        purged.add(scan, gone);
+    }
+    Ok(())
+}
+
+/// Removes a scan's results, damaged ones too. One that is under way would write on: that is for whoever asks to know.
 pub async fn purge_scan(sink: &dyn Sink, scan: &ScanId) -> Result<Purged, ScanError> {
+    let _others = sink.alone().await?;
     let mut purged = Purged::default();
     let lines = match read_ledger(sink, &ResultPaths(scan).ledger()).await {
-        Ok(ledger) => ledger.count() as u64,
-        Err(SinkError::Missing(_)) => 0,
+        Ok(ledger) => ledger.map_while(Result::ok).count() as u64,
+        Err(SinkError::Missing(_) | SinkError::Damaged(_)) => 0,
         Err(error) => return Err(error.into()),
     };
-    let manifest = read_manifest(sink, scan).await?;
+    let manifest = match read_manifest(sink, scan).await {
+        Err(SinkError::Damaged(_)) => None,
+        manifest => manifest?,
+    };
     let gone = rewrite::remove(sink, scan, manifest.as_ref()).await?;
     purged.add(scan, Gone { lines, ..gone });
     Ok(purged)

@@ -324,6 +324,35 @@ async fn a_scan_that_is_under_way_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_damaged_scan_is_left_as_it_is_and_keeps_nobody_from_the_others() {
+    let before = six_scans().await;
+    let (_folder, store) = store();
+    let undisturbed = Mortal::with(before.clone(), None);
+    pruned(&undisturbed, &store).await.expect("prunes");
+    for (scan, path) in [(1, ResultPaths(&id(1)).ledger()), (1, ResultPaths(&id(1)).manifest())] {
+        let sink = Mortal::with(before.clone(), None);
+        let mut bytes = before[&path].clone();
+        bytes.truncate(bytes.len() * 2 / 3);
+        sink.change(|files| drop(files.insert(path.clone(), bytes))).expect("written");
+        let of_it = |sink: &Mortal| {
+            let root = format!("{}/", ResultPaths(&id(scan)).root());
+            sink.files().into_iter().filter(|(path, _)| path.starts_with(&root)).collect::<Files>()
+        };
+        let damaged = of_it(&sink);
+        pruned(&sink, &store).await.expect("prunes the others");
+        assert_eq!(of_it(&sink), damaged, "{path}");
+        let manifest = read_manifest(&sink, &id(3)).await.expect("read").expect("there");
+        assert_eq!(manifest.thinned.map(|thinned| thinned.of_cells), Some(6), "{path}");
+
+        let purged = purge(&sink, &account(2)).await.expect("purges the others");
+        assert_eq!(purged.damaged.iter().map(|(scan, _)| scan.clone()).collect::<Vec<_>>(), [id(scan)], "{path}");
+        assert!(purged.scans.contains(&id(5)) && of_it(&sink) == damaged, "{path}");
+        purge_scan(&sink, &id(scan)).await.expect("goes as a whole");
+        assert!(of_it(&sink).is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_copies_of_the_registry_forget_a_purged_account() {
     let (keeps, goes) = (account(1), account(2));
     let registered = |id: &AccountId| serde_json::json!({ "id": id, "profile": "full", "catalogue": "c", "added_at": at(0), "grant": null, "version": 1 });

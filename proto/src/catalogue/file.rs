@@ -93,6 +93,7 @@ struct FileOperation {
     #[serde(default)]
     add: BTreeMap<String, String>,
     owner: Option<String>,
+    home: Option<String>,
     poll: Option<FilePoll>,
     history: Option<FileHistory>,
     table: Option<String>,
@@ -406,6 +407,7 @@ fn operation(
         merge,
         add,
         owner: raw.owner.as_deref().map(path).transpose()?,
+        home: raw.home.as_deref().map(path).transpose()?,
         poll: raw.poll.map(poll).transpose()?,
         history: raw.history.map(history).transpose()?,
         table: raw.table.as_deref().map(path).transpose()?,

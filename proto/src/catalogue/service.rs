@@ -256,9 +256,11 @@ pub struct Operation {
     pub with: Vec<(String, Binding)>,
     /// Members that its items gain: from the items above, the account, the region.
     pub add: Vec<(String, Binding)>,
-    /// Where an item names the account whose it is. What another account's item is refused for is not ours to read:
+    /// Where an item names the account whose it is, or has an ARN. What another account's item is refused for is not ours to read:
     /// an answer, and no denial.
     pub owner: Option<FieldPath>,
+    /// Where an item names the region whose it is: those of other regions are left to the cells of these.
+    pub home: Option<FieldPath>,
     /// Asked again until it is ready.
     pub poll: Option<Poll>,
     /// Its items are events: of them only what each principal did last is kept.

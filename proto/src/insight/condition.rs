@@ -3,7 +3,7 @@ use super::{
     policy::{Allowance, allowed},
 };
 use crate::{Record, catalogue::FieldPath};
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -37,8 +37,12 @@ pub enum Test {
     Below(f64),
     /// It is a time (RFC 3339, or seconds since 1970) so many days or more before the record was read.
     OlderThanDays(f64),
+    /// It is there, and the record was read on this day (UTC) or later: for what a published date makes wrong.
+    ReadSince(Timestamp),
     /// It holds the element for which this holds.
     Has(Box<Condition>),
+    /// It is an ARN of the record's own account; or, with `false`, of another.
+    Own(bool),
     /// It is an IAM policy that allows this.
     Allows(Allowance),
     /// It is an EC2 permission that lets the whole world in.
@@ -81,16 +85,43 @@ pub(super) struct RawCondition {
     at_least: Option<f64>,
     below: Option<f64>,
     older_than_days: Option<f64>,
+    read_since: Option<Date>,
     has: Option<Box<RawCondition>>,
+    own: Option<bool>,
     allows: Option<Allowance>,
     open_to_world: Option<Exposure>,
 }
 
-#[derive(Deserialize)]
+/// Texts, of which one alone may stand without brackets.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub enum OneOrMany {
+    /// One.
     One(String),
+    /// Any number.
     Many(Vec<String>),
+}
+
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl OneOrMany {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let texts = match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        };
+        texts.iter().map(String::as_str)
+    }
 }
 
 impl Condition {
@@ -111,16 +142,18 @@ impl Condition {
         tests.extend(raw.empty.map(Test::Empty));
         tests.extend(raw.equals.map(|value| Test::In(vec![value])));
         tests.extend(raw.among.map(Test::In));
-        tests.extend(raw.like.map(|like| match like {
-            OneOrMany::One(one) => Test::Like(vec![one]),
-            OneOrMany::Many(many) => Test::Like(many),
-        }));
+        tests.extend(raw.like.map(|like| Test::Like(like.iter().map(str::to_owned).collect())));
         tests.extend(raw.at_least.map(Test::AtLeast));
         tests.extend(raw.below.map(Test::Below));
         tests.extend(raw.older_than_days.map(Test::OlderThanDays));
+        if let Some(day) = raw.read_since {
+            let start = day.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
+            tests.push(Test::ReadSince(start.timestamp()));
+        }
         if let Some(inner) = raw.has {
             tests.push(Test::Has(Box::new(Self::read(*inner)?)));
         }
+        tests.extend(raw.own.map(Test::Own));
         tests.extend(raw.allows.map(Test::Allows));
         tests.extend(raw.open_to_world.map(Test::OpenToWorld));
         match (raw.path, tests.len()) {
@@ -207,9 +240,14 @@ impl Test {
             Self::OlderThanDays(days) => {
                 one(&|value| time(value).is_some_and(|then| days_between(then, subject.at) >= *days))
             }
+            Self::ReadSince(start) => one(&|value| !value.is_null() && subject.at >= *start),
             Self::Has(condition) => path.items(subject.value).into_iter().find_map(|value| {
                 condition.holds(Subject { value, ..subject })?;
                 Some(vec![Evidence::found(path, value)])
+            }),
+            Self::Own(wanted) => one(&|value| {
+                let account = value.as_str().and_then(|arn| arn.split(':').nth(4));
+                account.is_some_and(|account| (account == subject.account) == *wanted)
             }),
             Self::Allows(allowance) => path.items(subject.value).into_iter().find_map(|document| {
                 let statement = allowed(document, allowance, subject.account)?;

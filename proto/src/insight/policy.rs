@@ -1,6 +1,6 @@
 //! What an IAM policy allows, as far as its text tells.
 
-use super::condition::like;
+use super::condition::{OneOrMany, like};
 use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -21,8 +21,12 @@ pub struct Allowance {
     /// Only if no condition of the statement narrows who may, or from where.
     #[serde(default)]
     pub unconditioned: bool,
-    /// Only if no condition of the statement is about this key.
-    pub without: Option<String>,
+    /// Only if no condition of the statement is about one of these keys.
+    #[serde(default)]
+    pub without: OneOrMany,
+    /// To whomever an identity provider like one of these vouches for: `*:oidc-provider/gitlab.com`.
+    #[serde(default)]
+    pub federated: OneOrMany,
 }
 
 /// Whom a statement lets in.
@@ -36,15 +40,20 @@ pub enum Who {
     World,
     /// A principal of another account, named or by a wildcard.
     OtherAccount,
+    /// A service of AWS, which acts for whoever makes it act.
+    Service,
 }
 
-/// Keys of conditions that narrow who may, or from where.
+/// Keys of conditions that narrow who may, or from where. Those of a function's URL say only by which way; whether that
+/// asks who one is, is told of the URL itself.
 const NARROWING: &[&str] = &[
     "aws:principalaccount",
     "aws:principalarn",
     "aws:principalisawsservice",
     "aws:principalorgid",
     "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:principalservicenameslist",
     "aws:principaltag/*",
     "aws:sourceaccount",
     "aws:sourcearn",
@@ -53,11 +62,17 @@ const NARROWING: &[&str] = &[
     "aws:sourceorgpaths",
     "aws:sourceowner",
     "aws:sourcevpc",
+    "aws:sourcevpcarn",
     "aws:sourcevpce",
     "aws:userid",
+    "aws:vpceaccount",
+    "aws:vpceorgid",
+    "aws:vpceorgpaths",
     "aws:vpcsourceip",
     "kms:calleraccount",
     "lambda:eventsourcetoken",
+    "lambda:functionurlauthtype",
+    "lambda:invokedviafunctionurl",
     "lambda:principal",
     "s3:dataaccesspointaccount",
     "s3:dataaccesspointarn",
@@ -82,7 +97,13 @@ fn allows(statement: &Value, wanted: &Allowance, account: &str) -> bool {
         && (wanted.actions.is_empty() || wanted.actions.iter().any(|action| covers(statement, action)))
         && (!wanted.on_all_resources || on_all_resources(statement))
         && (!wanted.unconditioned || !is_narrowed(statement))
-        && wanted.without.as_ref().is_none_or(|key| !keys(statement).any(|other| other.eq_ignore_ascii_case(key)))
+        && !keys(statement).any(|key| wanted.without.iter().any(|pattern| like(pattern, key)))
+        && (wanted.federated.is_empty() || wanted.federated.iter().any(|pattern| trusts_provider(statement, pattern)))
+}
+
+fn trusts_provider(statement: &Value, pattern: &str) -> bool {
+    let providers = statement.get("Principal").and_then(|principal| principal.get("Federated"));
+    texts(providers).iter().any(|provider| like(pattern, provider))
 }
 
 fn lets_in(statement: &Value, who: Who, account: &str) -> bool {
@@ -95,6 +116,7 @@ fn lets_in(statement: &Value, who: Who, account: &str) -> bool {
     };
     match who {
         Who::Any => true,
+        Who::Service => statement.get("Principal").is_some_and(|principal| principal.get("Service").is_some()),
         Who::World => principals.contains(&"*"),
         Who::OtherAccount => principals.iter().any(|principal| {
             let of = principal.split(':').nth(4).unwrap_or(principal);
@@ -125,27 +147,34 @@ fn on_all_resources(statement: &Value) -> bool {
     }
 }
 
-/// Keys of the statement's conditions.
+/// Keys of the statement's conditions, but for those that any value meets.
 fn keys(statement: &Value) -> impl Iterator<Item = &str> {
     let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
-    operators.filter_map(Value::as_object).flat_map(|map| map.keys().map(String::as_str))
+    let pairs = operators.filter_map(Value::as_object).flatten();
+    pairs.filter(|(_, value)| !texts(Some(value)).contains(&"*")).map(|(key, _)| key.as_str())
 }
 
 /// Whether a condition says who may, or from where. One that says who may not, or that is void where its key is
-/// missing, narrows nothing.
+/// missing (`…IfExists`, `ForAllValues:…`: IAM User Guide, "Set operators for multivalued context keys"), narrows nothing.
 fn is_narrowed(statement: &Value) -> bool {
     let Some(conditions) = statement.get("Condition").and_then(Value::as_object) else { return false };
     conditions.iter().any(|(operator, pairs)| {
         let operator = operator.to_ascii_lowercase();
-        let says_who = !operator.contains("not") && !operator.ends_with("ifexists") && !operator.contains("null");
+        let void_if_missing = operator.ends_with("ifexists") || operator.starts_with("forallvalues:");
+        let says_who = !operator.contains("not") && !void_if_missing && !operator.contains("null");
         let narrowing = |key: &str| NARROWING.iter().any(|pattern| like(pattern, key));
-        let to_something =
-            |value: &Value| texts(Some(value)).iter().all(|text| !matches!(*text, "*" | "0.0.0.0/0" | "::/0"));
+        let to_something = |value: &Value| texts(Some(value)).iter().all(|text| !is_anybody(text));
         says_who
             && pairs
                 .as_object()
                 .is_some_and(|pairs| pairs.iter().any(|(key, value)| narrowing(key) && to_something(value)))
     })
+}
+
+/// Whether a condition's value stands for everybody: a wildcard, every address, or an ARN of whatever account.
+fn is_anybody(text: &str) -> bool {
+    let of_any_account = text.starts_with("arn:") && text.split(':').nth(4) == Some("*");
+    of_any_account || matches!(text, "*" | "0.0.0.0/0" | "::/0")
 }
 
 fn list(value: &Value) -> Vec<&Value> {
@@ -183,12 +212,34 @@ mod tests {
         assert!(allows(&statement(json!("*"), json!({"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}})), world));
         assert!(allows(&statement(json!("*"), json!({"StringNotEquals": {"aws:SourceAccount": ACCOUNT}})), world));
         assert!(allows(&statement(json!("*"), json!({"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}})), world));
+        let for_all = json!({"ForAllValues:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}});
+        assert!(allows(&statement(json!("*"), for_all), world));
+        let arn = |arn: &str| json!({"ArnLike": {"aws:PrincipalArn": arn}});
+        assert!(allows(&statement(json!("*"), arn("arn:aws:iam::*:role/deploy")), world));
+        assert!(!allows(&statement(json!("*"), arn("arn:aws:iam::444455556666:role/*")), world));
+        let for_any = json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}});
+        assert!(!allows(&statement(json!("*"), for_any), world));
+        assert!(!allows(&statement(json!("*"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}})), world));
+        assert!(!allows(&statement(json!("*"), json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::logs"}})), world));
+        let url = json!({"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}});
+        assert!(!allows(&statement(json!("*"), url), world), "the URL has a rule of its own");
         assert!(!allows(&statement(json!("*"), json!({"StringEquals": {"AWS:SourceOwner": ACCOUNT}})), world));
         assert!(!allows(&statement(json!({"AWS": "arn:aws:iam::444455556666:root"}), json!({})), world));
         assert!(!allows(&statement(json!({"Service": "*.amazonaws.com"}), json!({})), world));
         let mut denied = statement(json!("*"), json!({}));
         denied["Effect"] = json!("Deny");
         assert!(!allows(&denied, world));
+    }
+
+    #[test]
+    fn a_service_acts_for_whoever_makes_it_act_unless_a_condition_says_for_whom() {
+        let service = "who = 'service'\nunconditioned = true";
+        let statement = |principal: Value, condition: Value| json!({"Effect": "Allow", "Principal": principal, "Action": "lambda:InvokeFunction", "Condition": condition});
+        let s3 = json!({"Service": "s3.amazonaws.com"});
+        assert!(allows(&statement(s3.clone(), json!({})), service));
+        assert!(!allows(&statement(s3.clone(), json!({"StringEquals": {"AWS:SourceAccount": ACCOUNT}})), service));
+        assert!(!allows(&statement(s3, json!({"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::uploads"}})), service));
+        assert!(!allows(&statement(json!("*"), json!({})), service));
     }
 
     #[test]
@@ -203,6 +254,22 @@ mod tests {
         }
         let set = json!({"StringEquals": {"sts:ExternalId": "<set>"}});
         assert!(!allows(&trust("444455556666", set), other));
+        let with_mfa = "who = 'other_account'\nwithout = ['sts:ExternalId', 'aws:MultiFactorAuthPresent']";
+        assert!(allows(&trust("444455556666", json!({})), with_mfa));
+        assert!(!allows(&trust("444455556666", json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}})), with_mfa));
+    }
+
+    #[test]
+    fn a_provider_that_vouches_for_many_is_narrowed_by_whom_it_vouches_for() {
+        let github = "federated = '*:oidc-provider/token.actions.githubusercontent.com'\nwithout = '*:sub'";
+        let trust = |provider: &str, condition: Value| json!({"Effect": "Allow", "Principal": {"Federated": format!("arn:aws:iam::111122223333:oidc-provider/{provider}")}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition});
+        let audience = json!({"StringEquals": {"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"}});
+        assert!(allows(&trust("token.actions.githubusercontent.com", audience.clone()), github));
+        assert!(!allows(&trust("oidc.example.com", audience), github));
+        let subject = json!({"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme/*"}});
+        assert!(!allows(&trust("token.actions.githubusercontent.com", subject), github));
+        let whatever = json!({"StringLike": {"token.actions.githubusercontent.com:sub": "*"}});
+        assert!(allows(&trust("token.actions.githubusercontent.com", whatever), github));
     }
 
     #[test]

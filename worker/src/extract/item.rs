@@ -201,7 +201,7 @@ impl Extraction<'_> {
         while let (Some(parent), Some(here)) = (&operation.parent, link) {
             operation = &self.service.operations[parent.operation];
             let owner = operation.owner.as_ref().and_then(|path| path.get(here.item)).and_then(Value::as_str);
-            if owner.is_some_and(|owner| owner != self.cell.account.as_str()) {
+            if owner.is_some_and(|owner| account_in(owner) != self.cell.account.as_str()) {
                 return true;
             }
             link = here.up;
@@ -225,6 +225,11 @@ impl Extraction<'_> {
             _ => self.region.to_owned(),
         }
     }
+}
+
+/// The account that an owner is: an ARN's, or what it says.
+fn account_in(owner: &str) -> &str {
+    if owner.starts_with("arn:") { owner.split(':').nth(4).unwrap_or(owner) } else { owner }
 }
 
 /// How many levels items may have; Organizations has the most, with units within units.
@@ -255,4 +260,15 @@ pub(super) fn without_paging(child: &Operation, mut members: Map<String, Value>)
     }
     members.shift_remove("ResponseMetadata");
     members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::account_in;
+
+    #[test]
+    fn an_owner_is_an_account_or_has_one_in_its_arn() {
+        assert_eq!(account_in("111122223333"), "111122223333");
+        assert_eq!(account_in("arn:aws:cloudtrail:eu-west-1:444455556666:trail/organisation"), "444455556666");
+    }
 }

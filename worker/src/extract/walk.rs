@@ -106,6 +106,10 @@ impl Extraction<'_> {
                 "." => vec![answer.take()],
                 _ => taken(operation, index, answer),
             };
+            if let Some(home) = &operation.home {
+                let elsewhere = |region: &str| region != self.region;
+                items.retain(|item| !home.get(item).and_then(Value::as_str).is_some_and(elsewhere));
+            }
             for item in &mut items {
                 join(operation, item, joined);
                 scrub(operation, item);

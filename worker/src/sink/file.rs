@@ -3,9 +3,9 @@ use super::{
     folders::{Folders, make_root, sync, walk},
 };
 use async_trait::async_trait;
-use fleetscan_proto::{ObjectWriter, Sink, SinkError, Stored};
+use fleetscan_proto::{Alone, ObjectWriter, Sink, SinkError, Stored};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +20,9 @@ pub struct FileSink {
 
 /// What files are called until they are committed.
 const TEMPORARY: &str = ".fleetscan-tmp";
+
+/// Locked by whoever changes older results; the lock ends with its process.
+const LOCK: &str = ".fleetscan-history.lock";
 
 /// How often a file is begun again whose folder was removed, empty, between its making and the file's.
 const BEGINNINGS: usize = 32;
@@ -192,6 +195,25 @@ impl Sink for FileSink {
         .await
     }
 
+    async fn alone(&self) -> Result<Alone, SinkError> {
+        let folders = Arc::clone(&self.folders);
+        blocking(move || {
+            let path = folders.root().join(LOCK);
+            let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            let file = opened.map_err(|e| sink_error(&path, &e))?;
+            match file.try_lock() {
+                Ok(()) => Ok(Alone::holding(file)),
+                Err(TryLockError::WouldBlock) => Err(SinkError::Unavailable(format!(
+                    "another process is pruning or purging older results in {}: try again in a minute",
+                    folders.root().display()
+                ))),
+                // A shared folder without locks.
+                Err(TryLockError::Error(_)) => Ok(Alone::default()),
+            }
+        })
+        .await
+    }
+
     fn locate(&self, path: &str) -> String {
         self.folders.root().join(path).display().to_string()
     }
@@ -268,6 +290,19 @@ mod tests {
         assert_eq!(entries(&place), 1);
         drop(sink.create("scan/x/part").await.expect("begins"));
         assert_eq!(entries(&place), 1, "a dropped writer leaves nothing");
+    }
+
+    #[tokio::test]
+    async fn older_results_are_changed_by_one_at_a_time() {
+        let (folder, sink) = sink();
+        let other = FileSink::open_to_read(&folder.path().join("down/out")).expect("there");
+        let alone = sink.alone().await.expect("nobody else");
+        assert!(alone.is_certain());
+        let taken = other.alone().await.err().expect("it is taken");
+        assert!(matches!(&taken, SinkError::Unavailable(why) if why.contains("another process")), "{taken}");
+        drop(alone);
+        other.alone().await.expect("it is free again");
+        assert!(other.folders().await.expect("lists").is_empty(), "the lock is no result");
     }
 
     #[tokio::test]

@@ -4,18 +4,26 @@ use crate::{failure::Failure, out::Out};
 use fleetscan_coordinator::{PartError, read_part};
 use fleetscan_proto::{LedgerLine, Record, ResultPaths, ScanId, SinkError};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{BufRead as _, BufReader, BufWriter, Seek as _, Write as _},
 };
 
-/// A cell with more records than this on either side is spread over temporary files.
-const IN_MEMORY: u64 = 50_000;
-/// How many records such a file holds, about.
-const A_BUCKET: u64 = 25_000;
-/// No more files than this are open for a cell, on each side.
-const MOST_BUCKETS: u64 = 256;
+/// A cell is spread over temporary files where either side has more records than `records`, or the first side more text
+/// than `bytes`. In memory, records take some ten times their text.
+#[derive(Clone, Copy)]
+pub struct Room {
+    records: u64,
+    bytes: usize,
+}
+
+const ROOM: Room = Room { records: 50_000, bytes: 32 * 1024 * 1024 };
+/// Files that a cell is spread over, on each side: enough for a hundred times what has room, and fewer than a process may
+/// have open.
+const BUCKETS: u64 = 128;
+/// What each of them gathers before it writes.
+const GATHER: usize = 32 * 1024;
 
 /// A resource's two readings; one is missing where that scan has none.
 pub type Visit<'a> = &'a mut dyn FnMut(Option<&Record>, Option<&Record>) -> Result<(), Failure>;
@@ -67,24 +75,21 @@ impl Side<'_> {
 }
 
 /// Joins a cell's records. Memory holds one side of a small cell, or one bucket of a large one.
-pub async fn join(
-    out: &Out,
-    a: Side<'_>,
-    b: Side<'_>,
-    in_memory: Option<u64>,
-    visit: Visit<'_>,
-) -> Result<(), Failure> {
-    let most = in_memory.unwrap_or(IN_MEMORY);
-    let records = a.records().max(b.records());
-    if records <= most {
-        let mut before = Before::default();
-        a.read(out, &mut |text| before.add(text)).await?;
-        b.read(out, &mut |text| before.meet(text, visit)).await?;
-        return before.rest(visit);
-    }
-    let count = records.div_ceil(A_BUCKET.min(most.max(1))).min(MOST_BUCKETS);
-    let (mut left, mut right) = (Buckets::create(count)?, Buckets::create(count)?);
-    a.read(out, &mut |text| left.add(text)).await?;
+pub async fn join(out: &Out, a: Side<'_>, b: Side<'_>, room: Option<Room>, visit: Visit<'_>) -> Result<(), Failure> {
+    let room = room.unwrap_or(ROOM);
+    let mut first = match a.records().max(b.records()) > room.records {
+        true => First::Spread(Buckets::create()?),
+        false => First::Held(Before::default()),
+    };
+    a.read(out, &mut |text| first.add(text, room)).await?;
+    let left = match first {
+        First::Held(mut before) => {
+            b.read(out, &mut |text| before.meet(text, visit)).await?;
+            return before.rest(visit);
+        }
+        First::Spread(left) => left,
+    };
+    let mut right = Buckets::create()?;
     b.read(out, &mut |text| right.add(text)).await?;
     for (left, right) in left.finish()?.into_iter().zip(right.finish()?) {
         let mut before = Before::default();
@@ -99,33 +104,63 @@ pub async fn join(
     Ok(())
 }
 
-/// The first scan's records, and which of them the second has too.
+/// The first side: in memory as long as there is room.
+enum First {
+    Held(Before),
+    Spread(Buckets),
+}
+
+impl First {
+    fn add(&mut self, text: &str, room: Room) -> Result<(), Failure> {
+        match self {
+            First::Spread(buckets) => return buckets.add(text),
+            First::Held(before) => before.add(text)?,
+        }
+        if let First::Held(before) = self
+            && before.bytes > room.bytes
+        {
+            let mut buckets = Buckets::create()?;
+            for record in std::mem::take(before).records.into_values().flatten() {
+                buckets.add(&serde_json::to_string(&record).map_err(Failure::failed)?)?;
+            }
+            *self = First::Spread(buckets);
+        }
+        Ok(())
+    }
+}
+
+/// Those of the first scan's records that the second was not seen to have. AWS may list one thing twice: then there are
+/// several of one key.
 #[derive(Default)]
-struct Before(HashMap<Key, (Record, bool)>);
+struct Before {
+    records: HashMap<Key, Vec<Record>>,
+    bytes: usize,
+}
 
 impl Before {
     fn add(&mut self, text: &str) -> Result<(), Failure> {
         let record = parse(text)?;
-        self.0.insert(key(&record), (record, false));
+        self.bytes += text.len();
+        self.records.entry(key(&record)).or_default().push(record);
         Ok(())
     }
 
     fn meet(&mut self, text: &str, visit: Visit<'_>) -> Result<(), Failure> {
         let after = parse(text)?;
-        match self.0.get_mut(&key(&after)) {
-            Some((before, met)) => {
-                *met = true;
-                visit(Some(before), Some(&after))
-            }
-            None => visit(None, Some(&after)),
+        let Entry::Occupied(mut found) = self.records.entry(key(&after)) else { return visit(None, Some(&after)) };
+        let those = found.get_mut();
+        let same = |before: &Record| before.properties == after.properties && before.tags == after.tags;
+        let before = those.swap_remove(those.iter().position(same).unwrap_or_default());
+        if those.is_empty() {
+            found.remove();
         }
+        visit(Some(&before), Some(&after))
     }
 
     fn rest(self, visit: Visit<'_>) -> Result<(), Failure> {
-        let mut rest: Vec<(Key, Record)> =
-            self.0.into_iter().filter(|(_, (_, met))| !met).map(|(key, (record, _))| (key, record)).collect();
+        let mut rest: Vec<(Key, Vec<Record>)> = self.records.into_iter().collect();
         rest.sort_by(|(a, _), (b, _)| a.cmp(b));
-        rest.iter().try_for_each(|(_, record)| visit(Some(record), None))
+        rest.iter().flat_map(|(_, records)| records).try_for_each(|record| visit(Some(record), None))
     }
 }
 
@@ -133,9 +168,9 @@ impl Before {
 struct Buckets(Vec<BufWriter<File>>);
 
 impl Buckets {
-    fn create(count: u64) -> Result<Self, Failure> {
-        let create = |_| tempfile::tempfile().map(|file| BufWriter::with_capacity(64 * 1024, file));
-        let files = (0..count).map(create).collect::<Result<_, _>>();
+    fn create() -> Result<Self, Failure> {
+        let create = |_| tempfile::tempfile().map(|file| BufWriter::with_capacity(GATHER, file));
+        let files = (0..BUCKETS).map(create).collect::<Result<_, _>>();
         files.map(Self).map_err(|e| {
             Failure::failed(format!("no temporary file can be made for a large cell: {e}; TMPDIR names another place"))
         })
@@ -212,10 +247,12 @@ mod tests {
         let scans: [ScanId; 2] = ["20260101T000000Z-a", "20260102T000000Z-b"].map(|id| id.parse().expect("an id"));
         let a = write(&out, &scans[0], (0..500).map(|n| record(n, 1))).await;
         let b = write(&out, &scans[1], (100..600).rev().map(|n| record(n, 1 + u32::from(n == 300)))).await;
-        for in_memory in [None, Some(7)] {
+        let few_records = Room { records: 7, ..ROOM };
+        let little_text = Room { bytes: 4_000, ..ROOM };
+        for room in [None, Some(few_records), Some(little_text)] {
             let (mut removed, mut added, mut both, mut changed) = (BTreeSet::new(), 0, 0, Vec::new());
             let sides = (Side { scan: &scans[0], line: Some(&a) }, Side { scan: &scans[1], line: Some(&b) });
-            join(&out, sides.0, sides.1, in_memory, &mut |before, after| {
+            join(&out, sides.0, sides.1, room, &mut |before, after| {
                 match (before, after) {
                     (Some(before), Some(after)) => {
                         both += 1;
@@ -228,12 +265,35 @@ mod tests {
             })
             .await
             .expect("joins");
-            assert_eq!(
-                (removed.len(), added, both, changed),
-                (100, 100, 400, vec!["f-300".to_owned()]),
-                "{in_memory:?}"
-            );
+            assert_eq!((removed.len(), added, both, changed), (100, 100, 400, vec!["f-300".to_owned()]));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_listed_twice_is_compared_twice() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let out = out(folder.path());
+        let scans: [ScanId; 2] = ["20260101T000000Z-a", "20260102T000000Z-b"].map(|id| id.parse().expect("an id"));
+        let a = write(&out, &scans[0], [record(1, 1), record(1, 2), record(2, 1), record(2, 1)].into_iter()).await;
+        let b = write(&out, &scans[1], [record(1, 1), record(1, 2), record(2, 1), record(3, 1)].into_iter()).await;
+        let sides = (Side { scan: &scans[0], line: Some(&a) }, Side { scan: &scans[1], line: Some(&b) });
+        let mut seen = Vec::new();
+        join(&out, sides.0, sides.1, None, &mut |before, after| {
+            let of = |record: Option<&Record>| record.map(|r| (r.id.clone(), r.properties["Size"].as_u64()));
+            seen.push((of(before), of(after)));
+            Ok(())
+        })
+        .await
+        .expect("joins");
+        let it = |id: &str, size: u64| Some((id.to_owned(), Some(size)));
+        let expected = [
+            (it("f-1", 1), it("f-1", 1)),
+            (it("f-1", 2), it("f-1", 2)),
+            (it("f-2", 1), it("f-2", 1)),
+            (None, it("f-3", 1)),
+            (it("f-2", 1), None),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[tokio::test]

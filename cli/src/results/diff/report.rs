@@ -133,7 +133,7 @@ impl<W: Write> Report<W> {
                 record.kind,
                 record.account,
                 record.region,
-                record.id,
+                Terminal::plain(&record.id),
                 text(record)
             );
             self.lines.push(row);

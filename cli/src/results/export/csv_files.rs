@@ -28,7 +28,16 @@ impl CsvFiles {
             self.files.insert(name.to_owned(), writer);
         }
         let Some(writer) = self.files.get_mut(name) else { return Ok(()) };
-        writer.write_record(row.iter().map(|field| field.text().unwrap_or_default())).map_err(failed)
+        writer.write_record(row.iter().map(cell)).map_err(failed)
+    }
+}
+
+/// A field as it is written. A text that a spreadsheet would take for a formula gets an apostrophe before it: names and
+/// tags are written by whoever may make a resource, and opened by whoever reviews it (OWASP, "CSV Injection").
+fn cell(field: &Field) -> String {
+    match field {
+        Field::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => format!("'{text}"),
+        field => field.text().unwrap_or_default(),
     }
 }
 
@@ -46,5 +55,31 @@ impl Target for CsvFiles {
             writer.flush()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_strangers_are_no_formulas_and_come_back_as_they_are() {
+        for hostile in ["=HYPERLINK(\"http://x\")", "+1", "-2+3", "@SUM(A1)", "\tx", "\rx", "\nx"] {
+            assert_eq!(cell(&Field::Text(hostile.to_owned())), format!("'{hostile}"));
+        }
+        assert_eq!(cell(&Field::Integer(-3)), "-3");
+        assert_eq!(cell(&Field::Text("a=b".into())), "a=b");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut files = CsvFiles::create(folder.path().to_owned());
+        let hostile = "a,\"b\"\r\n;'c'\u{2028}é\0";
+        let mut row: Vec<Field> = RECORDS.iter().map(|column| Field::Text(column.name.to_owned())).collect();
+        row[5] = Field::Text(hostile.to_owned());
+        files.add("x", RECORDS, &row).expect("written");
+        for mut writer in files.files.into_values() {
+            writer.flush().expect("written");
+        }
+        let mut reader = csv::Reader::from_path(folder.path().join("x.csv")).expect("there");
+        let read: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("sound");
+        assert_eq!(read.iter().map(|row| row[5].to_owned()).collect::<Vec<_>>(), [hostile]);
     }
 }

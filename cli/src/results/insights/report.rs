@@ -2,6 +2,7 @@ use super::account::{Finding, Said};
 use crate::{
     failure::Failure,
     numbers::{grouped, many},
+    summary::wrapped,
     terminal::Terminal,
 };
 use fleetscan_proto::{
@@ -10,6 +11,9 @@ use fleetscan_proto::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt::Write as _, io::Write};
+
+/// Columns that every terminal has.
+const NARROW: usize = 80;
 
 /// What the rules found, counted; of each rule's findings the first few.
 pub struct Report<'a> {
@@ -102,8 +106,10 @@ impl<'a> Report<'a> {
     }
 
     fn rule(&self, rule: &Rule, found: &Found, terminal: Terminal, text: &mut String) {
-        let _ = writeln!(text, "  {}  {}", terminal.bold(&rule.title), terminal.dim(&rule.id));
-        let _ = writeln!(text, "    {}\n    → {}", rule.why, rule.fix);
+        // Side by side where a narrow terminal has room for both.
+        let between = if rule.title.len() + rule.id.len() + 4 <= NARROW { "  " } else { "\n    " };
+        let _ = writeln!(text, "  {}{between}{}", terminal.bold(&rule.title), terminal.dim(&rule.id));
+        let _ = writeln!(text, "{}\n{}", wrapped(&rule.why, 4), wrapped(&format!("→ {}", rule.fix), 4));
         for line in &found.first {
             let _ = writeln!(text, "      {line}");
         }
@@ -161,7 +167,7 @@ fn line(finding: &Finding<'_>) -> String {
         Some(record) => record.arn.as_ref().unwrap_or(&record.id),
         None => "none",
     };
-    format!("{:12}  {:14}  {what}", finding.account, finding.region)
+    format!("{:12}  {:14}  {}", finding.account, finding.region, Terminal::plain(what))
 }
 
 fn because(gap: &Gap) -> String {

@@ -2,7 +2,7 @@ use super::{examine, report::Report};
 use crate::{
     args::InsightsArgs,
     failure::{COMPLETE, Failure},
-    numbers::grouped,
+    numbers::{grouped, many},
     out::Out,
     terminal::Terminal,
 };
@@ -60,13 +60,17 @@ fn object(manifest: &Manifest, rules: &[Rule], counts: &[u64]) -> Value {
 }
 
 fn text(scans: &[(Manifest, Vec<u64>)], rules: &[Rule], terminal: Terminal) -> String {
-    const WIDTH: usize = 18;
+    const WIDTH: usize = 13;
+    /// As many as are kept whole by default; a terminal of 120 columns has room for them.
+    const SHOWN: usize = 5;
+    let older = scans.len().saturating_sub(SHOWN);
+    let scans = &scans[older..];
     let row = |title: &str, counts: &mut dyn Iterator<Item = u64>| {
         let cells: String = counts.map(|count| format!("{:>WIDTH$}", grouped(count))).collect();
-        format!("{title:46}{cells}\n")
+        format!("{title:44}{cells}\n")
     };
     let heads: String = scans.iter().map(|(manifest, _)| format!("{:>WIDTH$}", day(manifest))).collect();
-    let mut text = format!("{}\n", terminal.bold(&format!("{:46}{heads}", "findings")));
+    let mut text = format!("{}\n", terminal.bold(&format!("{:44}{heads}", "findings")));
     for severity in Severity::ALL {
         text.push_str(&row(
             severity.as_str(),
@@ -82,10 +86,13 @@ fn text(scans: &[(Manifest, Vec<u64>)], rules: &[Rule], terminal: Terminal) -> S
     if scans.iter().any(|(manifest, _)| manifest.thinned.is_some()) {
         text.push_str("* kept only in part: what newer scans read completely is counted there\n");
     }
+    if older > 0 {
+        text.push_str(&terminal.dim(&format!("{}: --json has them\n", many(older as u64, "older scan"))));
+    }
     text
 }
 
 fn day(manifest: &Manifest) -> String {
     let mark = if manifest.thinned.is_some() { "*" } else { "" };
-    format!("{}{mark}", manifest.finished_at.strftime("%m-%d %H:%M:%S"))
+    format!("{}{mark}", manifest.finished_at.strftime("%m-%d %H:%M"))
 }
