@@ -2,8 +2,8 @@ use super::{RedisOptions, keys::Keys, link::Link, script};
 use async_trait::async_trait;
 use fleetscan_proto::{
     AccountChange, AccountId, AccountState, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion,
-    EventKind, LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState,
-    ScanCounts, ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, activity::Activity,
+    LearnedFactor, LedgerLine, Outcome, PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts,
+    ScanId, ScanRow, ScanSpec, ScanState, Store, StoreError, activity::Activity,
 };
 use jiff::Timestamp;
 use redis::Cmd;

@@ -19,7 +19,7 @@ pub use narrow::Orphan;
 pub use path::{FieldPath, PathError, Template};
 pub use service::{
     Emit, History, Http, Join, Limit, LimitRate, Merge, Operation, Owner, Paging, Parent, Poll, Protocol, Scope,
-    Service, XmlHints,
+    Service,
 };
 pub use xml::{XmlHint, XmlHints, XmlIndex, XmlKind};
 
