@@ -42,6 +42,27 @@ fn a_service_is_a_file() {
 }
 
 #[test]
+fn what_tells_what_was_done_has_pages_of_one_list_and_nothing_hangs_on_it() {
+    const HISTORY: &str =
+        "history = { from = \"A\", to = \"B\", time = \"T\", document = \"D\", days = 90, late_minutes = 15 }\nitems =";
+    let told = SAMPLE.replacen("items =", HISTORY, 1);
+    let alone = told.split("[[operation]]\nname = \"GetPolicy\"").next().expect("there").to_owned();
+    let parsed = Catalogue::from_files([("lambda.toml", alone.as_str())]).expect("sound");
+    let history = parsed.operation("lambda", "ListFunctions").and_then(|o| o.history.clone()).expect("there");
+    assert_eq!((history.span, history.days), (("A".to_owned(), "B".to_owned()), 90));
+    for (text, says) in [
+        (told, "nothing hangs on it"),
+        (alone.replace("pages =", "# pages ="), "goes with `pages`"),
+        (alone.replace("record =", "# record ="), "goes with `pages`"),
+        (alone.replace("days = 90", "days = 0"), "above 0"),
+        (alone.replace("late_minutes = 15", "late_minutes = 129600"), "below them"),
+    ] {
+        let error = Catalogue::from_files([("lambda.toml", text.as_str())]).expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     for (from, to, says) in [
         ("for = \"ListFunctions\"", "for = \"ListFunctoins\"", "no operation ListFunctoins"),

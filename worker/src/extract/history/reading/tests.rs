@@ -118,8 +118,8 @@ async fn a_scan_whose_time_is_over_says_what_is_lacking_and_later_ones_fill_it_n
     let events: Vec<(i64, &'static str)> = (1..=100).map(|n| (NOW - n * 900, "a")).collect();
     let trail = Trail::new(&events);
     let (end, _, lacking) = trail.scan("s-1", 4).await.expect("reads");
-    assert_eq!((end, trail.pages.get()), (End::Late, 3), "a fourth page would end with the time");
-    let oldest = NOW - 15 * 900;
+    assert_eq!((end, trail.pages.get()), (End::Late, 4), "a page takes a second");
+    let oldest = NOW - 4 * PAGE as i64 * 900;
     assert_eq!(lacking, [Span::new(WINDOW.from, oldest)]);
     // A day later: what is new first, then the gap.
     trail.now.set(NOW + 3_000);
@@ -145,7 +145,7 @@ async fn the_time_of_a_scan_is_one_for_all_its_executions() {
     }
     trail.halts_at.set(usize::MAX);
     let (end, ..) = trail.scan("s-1", 5).await.expect("reads");
-    assert_eq!((end, trail.pages.get()), (End::Late, 4), "four seconds were spent, and a page takes one");
+    assert_eq!((end, trail.pages.get()), (End::Late, 5), "four seconds were spent, and one was left");
     assert_eq!(trail.scan("s-2", 300).await.expect("reads").0, End::Whole, "another scan has its own");
 }
 
