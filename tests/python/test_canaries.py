@@ -48,7 +48,8 @@ def test_a_canary_that_fails_opens_the_breaker_and_one_that_comes_back_closes_it
 
 
 def test_an_operator_forces_the_breaker_either_way(team):
-    leavers = [account["id"] for account in team.aws.accounts[:6]]
+    # Of all four customers: two of them may well leave together.
+    leavers = [account["id"] for account in team.aws.accounts[::2]]
     team.connect()
     team.coordinator()
     team.worker("worker-1")
@@ -65,7 +66,7 @@ def test_an_operator_forces_the_breaker_either_way(team):
     team.run("breaker", "auto")
     team.ended(scan)
     assert states(team)[leavers[0]] == "revoked"
-    # Six of twelve at once open it by themselves; held closed, all of them are marked.
+    # Five of eleven at once open it by themselves; held closed, all of them are marked.
     for account in leavers[1:]:
         team.aws.do("delete_role", account=account)
     scan = team.scan()
