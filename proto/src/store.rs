@@ -628,3 +628,53 @@ pub trait Store: Send + Sync + 'static {
     /// how long to wait before asking again.
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A scan that was asked for under the built-in catalogue.
+    fn asked(operations: &[&str]) -> ScanSpec {
+        ScanSpec {
+            id: "s-1".parse().expect("an id"),
+            plan: String::new(),
+            started_at: Timestamp::UNIX_EPOCH,
+            regions: Vec::new(),
+            services: Vec::new(),
+            catalogue: String::new(),
+            operations: operations.iter().map(|name| (*name).to_owned()).collect(),
+            profile: "of a later version".into(),
+            profile_file: None,
+            out: String::new(),
+            accounts: 1,
+            lane: Lane::Normal,
+            deadline_seconds: None,
+            scheduled: false,
+        }
+    }
+
+    #[test]
+    fn another_catalogue_reads_what_was_asked_for_and_no_more() {
+        let spec = asked(&["lambda:ListFunctions", "sns:ListTopics", "sts:GetCallerIdentity"]);
+        let whole = Catalogue::built_in();
+        let older = whole.narrowed(|service, _| service.id != "sns").expect("no orphans");
+        let names = |part: &Catalogue| part.operation_names();
+        let part = spec.part(whole).expect("sound");
+        assert_eq!(names(&part), spec.operations, "whatever the profile may be");
+        assert_eq!(names(&spec.part(&older).expect("sound")), ["lambda:ListFunctions", "sts:GetCallerIdentity"]);
+        assert_ne!(part.digest(), spec.part(&older).expect("sound").digest());
+        assert!(asked(&[]).part(whole).is_err(), "without them, it is the profile that tells");
+    }
+
+    #[test]
+    fn a_catalogue_lacks_what_an_account_may_be_read_with_and_it_does_not_know() {
+        let spec = asked(&["lambda:ListFunctions", "lambda:FromTheFuture", "sns:ListTopics", "tea:BrewPot"]);
+        let lacking = |told: Option<&[&str]>| {
+            let told: Option<HashSet<&str>> = told.map(|told| told.iter().copied().collect());
+            spec.lacking(Catalogue::built_in(), told.as_ref()).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(lacking(None), ["lambda", "tea"]);
+        assert_eq!(lacking(Some(&["lambda:ListFunctions", "tea:BrewPot"])), ["tea"]);
+        assert!(lacking(Some(&["sns:ListTopics"])).is_empty());
+    }
+}

@@ -138,6 +138,7 @@ async fn put_scan(sink: &Mortal, scan: i64, cells: &[(u64, &str, Outcome)]) {
             attempts: 1,
             worker,
             parts,
+            catalogue: None,
         };
         ledger.write(&line).await.expect("written");
     }
