@@ -47,10 +47,10 @@ def iam(client, n):
     return role
 
 
-def s3(session, n):
+def s3(session, account, n):
     for region in ("us-east-1", "eu-west-1"):
         client = session.client("s3", region_name=region)
-        name = f"bucket-{n}-{region}"
+        name = f"bucket-{account}-{region}"
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         client.create_bucket(Bucket=name, **where)
         client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": TAGS})
@@ -140,7 +140,7 @@ def network(client, vpc, subnet, address):
 def account(session, account, n, regions):
     """Resources of every service, in these regions."""
     role = iam(session.client("iam"), n)
-    s3(session, n)
+    s3(session, account, n)
     s3control(session, account, n)
     for region in regions:
         regional(session, region, role, n)

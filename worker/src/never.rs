@@ -73,6 +73,28 @@ const ALIASES: &[&str] = &[
     "*:GetRecords",
     "*:GetLogEvents",
     "*:GetRoleCredentials",
+    // Of services that only an operator's own files could bring: answers of queries, contents, credentials.
+    "*:GetQueryResults",
+    "*:GetStatementResult",
+    "*:GetStatementResultV2",
+    "*:GetLogRecord",
+    "*:GetObject",
+    "*:GetBlob",
+    "*:GetFile",
+    "*:GetMedia",
+    "*:GetClip",
+    "*:GetLatestConfiguration",
+    "*:GetClusterCredentials",
+    "*:GetClusterCredentialsWithIAM",
+    "*:GetCredentials",
+    "*:GetCredentialsForIdentity",
+    "*:GetOpenIdToken",
+    "*:GetFederationToken",
+    "*:GetRelationalDatabaseMasterUserPassword",
+    "sdb:Select",
+    "sdb:GetAttributes",
+    "apigateway:GetApiKey",
+    "apigateway:GetApiKeys",
 ];
 
 /// Whether an IAM action (`lambda:Invoke`) is on the list.
@@ -111,6 +133,7 @@ mod tests {
             assert!(!forbids_action(action), "{action}");
         }
         assert!(forbids_operation("s3", "ListObjectsV2") && forbids_operation("anything", "GetAuthorizationToken"));
+        assert!(forbids_operation("athena", "GetQueryResults") && forbids_operation("sdb", "Select"));
         assert!(!forbids_operation("s3", "GetObjectLockConfiguration") && !forbids_operation("s3", "ListBuckets"));
     }
 }

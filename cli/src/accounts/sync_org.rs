@@ -157,7 +157,7 @@ impl Manager {
 }
 
 /// What may be read of an organisation.
-fn part() -> Result<fleetscan_proto::catalogue::Catalogue, Failure> {
+fn part() -> Result<Catalogue, Failure> {
     profile::named("organisation")?.of(services::catalogue()).map_err(Failure::failed)
 }
 
