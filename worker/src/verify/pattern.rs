@@ -29,8 +29,18 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-/// Whether two patterns have a text in common.
+/// Whether two patterns of actions, or of parts of them, have a text in common. An action has one colon: what stands
+/// before it in both is compared, and what comes after it.
 pub fn meet(one: &str, other: &str) -> bool {
+    match (one.split_once(':'), other.split_once(':')) {
+        (Some((service, name)), Some((other_service, other_name))) => {
+            have_in_common(service, other_service) && have_in_common(name, other_name)
+        }
+        _ => have_in_common(one, other),
+    }
+}
+
+fn have_in_common(one: &str, other: &str) -> bool {
     let (one, other) = (lower(one), lower(other));
     // reachable[j]: what was read of `one` and the first j of `other` can stand for the same text.
     let mut reachable = vec![false; other.len() + 1];
@@ -149,8 +159,14 @@ mod tests {
         ] {
             assert!(meet(one, other) && meet(other, one), "{one} {other}");
         }
-        for (one, other) in [("s3:Put*", "s3:GetObject*"), ("a?", "a"), ("lambda:*", "s3:*"), ("*b", "*a"), ("", "a*")]
-        {
+        for (one, other) in [
+            ("s3:Put*", "s3:GetObject*"),
+            ("*:Put*", "s3:Get*"),
+            ("a?", "a"),
+            ("lambda:*", "s3:*"),
+            ("*b", "*a"),
+            ("", "a*"),
+        ] {
             assert!(!meet(one, other) && !meet(other, one), "{one} {other}");
         }
     }
