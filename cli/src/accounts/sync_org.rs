@@ -16,8 +16,8 @@ use fleetscan_coordinator::{
     Connections, Difference, Offered, Registry, difference, seen_in_either, wants_another_look,
 };
 use fleetscan_proto::{
-    Account, AccountId, AccountState, Grant, Grants, Membership, Organisation, Secret, SystemClock, check_external_id,
-    parse_role_arn,
+    Account, AccountId, AccountState, Grant, Grants, Membership, Organisation, Secret, SystemClock,
+    catalogue::Catalogue, check_external_id, parse_role_arn,
 };
 use fleetscan_worker::{
     organisation::{OPERATIONS, OrganisationReader},
