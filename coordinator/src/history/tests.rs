@@ -134,7 +134,6 @@ async fn put_scan(sink: &Mortal, scan: i64, cells: &[(u64, &str, Outcome)]) {
             denied: Vec::new(),
             error: None,
             started_at,
-            catalogue: None,
             attempts: 1,
             worker,
             parts,
