@@ -121,7 +121,7 @@ async fn a_scan_whose_time_is_over_says_what_is_lacking_and_later_ones_fill_it_n
     assert_eq!((end, trail.pages.get()), (End::Late, 4), "a page takes a second");
     let oldest = NOW - 4 * PAGE as i64 * 900;
     assert_eq!(lacking, [Span::new(WINDOW.from, oldest)]);
-    // A day later: what is new first, then the gap.
+    // Later: what is new first, then the gap.
     trail.now.set(NOW + 3_000);
     let (end, _, lacking) = trail.scan("s-2", 4).await.expect("reads");
     assert_eq!((end, lacking.len()), (End::Late, 1));
