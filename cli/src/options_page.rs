@@ -134,6 +134,6 @@ mod tests {
             assert!(page.contains(row), "{row}\n{page}");
         }
         assert!(!page.contains("dies-of") && !page.contains("stuck-after"), "what tests use is nobody's");
-        assert_eq!(page.matches("`--store-ca <FILE>`").count(), 8, "once a command, not again for its subcommands");
+        assert_eq!(page.matches("`--store-ca <FILE>`").count(), 9, "once a command, not again for its subcommands");
     }
 }

@@ -4,6 +4,7 @@ use super::binding;
 use crate::{failure::Failure, numbers::many, terminal::Terminal};
 use fleetscan_coordinator::Listed;
 use fleetscan_proto::{AccountChange, AccountState, RegisteredAccount};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -97,12 +98,12 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
         None => writeln!(
             out,
             "  grant      erased{}",
-            account.removed_at.map(|at| format!(" at {at}")).unwrap_or_default()
+            account.removed_at.map(|at| format!(" at {}", second(at))).unwrap_or_default()
         )?,
     }
     if let Some(status) = &one.status {
         if let Some(at) = status.last_success {
-            writeln!(out, "  let us in  {at}")?;
+            writeln!(out, "  let us in  {}", second(at))?;
         }
         for denial in &status.denied {
             writeln!(out, "  denied     {} ({})", denial.action, json!(denial.by).as_str().unwrap_or_default())?;
@@ -118,13 +119,17 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
             true => from.to_owned(),
             false => format!("{from} → {}", word(change.to)),
         };
-        writeln!(out, "  {}  {what:24}  {}", change.at, evidence.join(", "))?;
+        writeln!(out, "  {}  {what:22}  {}", second(change.at), evidence.join(", "))?;
     }
     Ok(())
 }
 
 fn since(one: &Listed) -> String {
     let at = one.status.as_ref().map_or(one.account.added_at, |status| status.since);
+    second(at)
+}
+
+fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
