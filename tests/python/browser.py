@@ -24,10 +24,20 @@ class Browser:
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
         # The protocol's pipes are the browser's 3 and 4.
         words = ["bash", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "bash", *command]
-        self.process = subprocess.Popen(words, pass_fds=(theirs, ours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # What Chromium leaves in the folder of temporary files goes with its profile.
+        os.makedirs(folder, exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        self.process = subprocess.Popen(words, pass_fds=(theirs, ours), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs)
         os.close(ours)
         self.number, self.buffer, self.session, self.told = 0, b"", None, []
+        try:
+            self.begin(width, height, dark)
+        except BaseException:
+            self.end()
+            raise
+
+    def begin(self, width, height, dark):
         page = next(t for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.ask("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):

@@ -206,7 +206,7 @@ def test_what_a_scan_has_no_time_for_the_next_ones_read(reader):
     reads = reader(1_000, "--limits", "published")
     cell, some, pages = reads.read("--activity-seconds", "4")
     assert cell["outcome"] == "partial", cell
-    assert "events: not read from 20" in cell["error"] and "the 4 s that a scan may take for it are over" in cell["error"]
+    assert "LookupEvents: not read from 20" in cell["error"] and "the 4 s that a scan may take for it are over" in cell["error"]
     assert 3 <= pages <= 11 and some
     cell, whole, more = reads.read()
     assert cell["outcome"] == "complete", cell
@@ -226,11 +226,13 @@ def test_a_scan_that_is_killed_goes_on_near_where_it_was(reader):
     command = [reads.fleetscan, "scan", "--accounts", str(reads.accounts), *SCOPE, "--json"]
     running = subprocess.Popen(command, env=reads.environment, cwd=reads.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while reads.lookups() < 36:
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    try:
+        while reads.lookups() < 36:
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
     before = reads.lookups()
     resumed = reads.json("scan", "--accounts", reads.accounts, *SCOPE)
     assert resumed["exit"] == 0

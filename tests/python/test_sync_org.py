@@ -27,7 +27,7 @@ class Command:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
         self.environment = {
             **kept, "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_EC2_METADATA_DISABLED": "true",
-            "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"), "FLEETSCAN_SHARE": "1",
+            "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"), "FLEETSCAN_VERIFY_SHARE": "1",
         }
         self.external = folder / "external-id"
         self.external.write_text(EXTERNAL + "\n")

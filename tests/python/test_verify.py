@@ -26,7 +26,7 @@ class World:
             **kept, "AWS_ENDPOINT_URL": self.aws.url, "AWS_ACCESS_KEY_ID": hub["access_key_id"], "AWS_SECRET_ACCESS_KEY": hub["secret_access_key"],
             "AWS_EC2_METADATA_DISABLED": "true", "FLEETSCAN_KEY": fleet.KEY, "FLEETSCAN_DATA": str(folder / "data"),
             # No worker calls beside it.
-            "FLEETSCAN_SHARE": "1",
+            "FLEETSCAN_VERIFY_SHARE": "1",
         }
         self.ids = [account["id"] for account in self.aws.accounts]
 
@@ -257,7 +257,7 @@ def test_against_an_iam_that_this_project_did_not_write(moto, fleetscan, tmp_pat
     arn = iam.create_policy(PolicyName="attached", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sns:ListTopics", "Resource": "arn:aws:sns:*:*:x"}}))["Policy"]["Arn"]
     iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FLEETSCAN_"))}
-    environment |= {"AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "AKIAHUB", "AWS_SECRET_ACCESS_KEY": "hub", "AWS_EC2_METADATA_DISABLED": "true", "FLEETSCAN_SHARE": "1"}
+    environment |= {"AWS_ENDPOINT_URL": moto, "AWS_ACCESS_KEY_ID": "AKIAHUB", "AWS_SECRET_ACCESS_KEY": "hub", "AWS_EC2_METADATA_DISABLED": "true", "FLEETSCAN_VERIFY_SHARE": "1"}
     command = [fleetscan, "accounts", "verify", "--file", str(file), "--data", str(tmp_path / "data"), "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 3, ended.stderr

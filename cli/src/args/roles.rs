@@ -22,7 +22,7 @@ pub struct VerifyArgs {
     pub wait: Duration,
     /// The most of each published API limit that is used, above 0 and at most 1; workers may be calling in the same
     /// accounts
-    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = SHARE, value_parser = super::share)]
+    #[arg(long, env = "FLEETSCAN_VERIFY_SHARE", default_value_t = SHARE, value_parser = super::share)]
     pub share: f64,
     #[command(flatten)]
     pub hub: HubArgs,
@@ -60,7 +60,7 @@ pub struct SyncOrgArgs {
     pub yes: bool,
     /// The most of each published API limit that is used, above 0 and at most 1; workers may be calling in the same
     /// accounts
-    #[arg(long, env = "FLEETSCAN_SHARE", default_value_t = SHARE, value_parser = super::share)]
+    #[arg(long, env = "FLEETSCAN_VERIFY_SHARE", default_value_t = SHARE, value_parser = super::share)]
     pub share: f64,
     #[command(flatten)]
     pub hub: HubArgs,

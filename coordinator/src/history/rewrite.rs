@@ -9,6 +9,7 @@ use crate::{
     ScanError,
     finalise::{READERS, count_part},
     ledger_file::{LedgerReader, LedgerWriter},
+    parts::PartTrouble,
 };
 use fleetscan_proto::{
     AccountId, Count, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanId, Sink, SinkError, Stored, WorkTotals,
@@ -182,7 +183,9 @@ async fn count_records(
             while let Some((reading, path)) = readings.next().await {
                 match reading {
                     Ok(found) => found.into_iter().for_each(|(kind, n)| *counts.entry(kind).or_default() += n),
-                    Err(error) => tracing::warn!(path, %error, "part.not_counted"),
+                    Err(PartTrouble::Damaged(error)) => tracing::warn!(path, error, "part.not_counted"),
+                    // Nothing was changed yet: another time.
+                    Err(PartTrouble::Unread(error)) => return Err(error.into()),
                 }
             }
         }

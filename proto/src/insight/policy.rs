@@ -147,33 +147,52 @@ fn on_all_resources(statement: &Value) -> bool {
     }
 }
 
-/// Keys of the statement's conditions, but for those that any value meets.
+/// Keys of the statement's conditions that ask for something, but for those that anybody meets.
 fn keys(statement: &Value) -> impl Iterator<Item = &str> {
-    let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
-    let pairs = operators.filter_map(Value::as_object).flatten();
-    pairs.filter(|(_, value)| !texts(Some(value)).contains(&"*")).map(|(key, _)| key.as_str())
+    let conditions = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
+    let asking = conditions.filter(|(operator, _)| asks(operator));
+    let pairs = asking.filter_map(|(_, pairs)| pairs.as_object()).flatten();
+    pairs.filter(|(key, value)| !is_met_by_anybody(key, value)).map(|(key, _)| key.as_str())
 }
 
-/// Whether a condition says who may, or from where. One that says who may not, or that is void where its key is
-/// missing (`…IfExists`, `ForAllValues:…`: IAM User Guide, "Set operators for multivalued context keys"), narrows nothing.
+/// Whether an operator asks for a value: one that says which may not be there does not, nor one that is void where the key
+/// is missing (`…IfExists`, `ForAllValues:…`: IAM User Guide, "Set operators for multivalued context keys").
+fn asks(operator: &str) -> bool {
+    let operator = operator.to_ascii_lowercase();
+    let void_if_missing = operator.ends_with("ifexists") || operator.starts_with("forallvalues:");
+    !operator.contains("not") && !void_if_missing && !operator.contains("null")
+}
+
+fn is_met_by_anybody(key: &str, value: &Value) -> bool {
+    if key.eq_ignore_ascii_case("aws:MultiFactorAuthPresent") {
+        return !(value.as_bool() == Some(true)
+            || texts(Some(value)).iter().any(|text| text.eq_ignore_ascii_case("true")));
+    }
+    // A build's subject is `repo:<owner>/<name>:…` or the like: with a wildcard for the owner, it is everybody's.
+    let is_subject = key.to_ascii_lowercase().ends_with(":sub");
+    let of_any_owner = |text: &str| is_subject && text.split_once(':').is_some_and(|(_, owner)| owner.starts_with('*'));
+    texts(Some(value)).iter().any(|text| *text == "*" || of_any_owner(text))
+}
+
+/// Whether a condition says who may, or from where.
 fn is_narrowed(statement: &Value) -> bool {
     let Some(conditions) = statement.get("Condition").and_then(Value::as_object) else { return false };
     conditions.iter().any(|(operator, pairs)| {
-        let operator = operator.to_ascii_lowercase();
-        let void_if_missing = operator.ends_with("ifexists") || operator.starts_with("forallvalues:");
-        let says_who = !operator.contains("not") && !void_if_missing && !operator.contains("null");
         let narrowing = |key: &str| NARROWING.iter().any(|pattern| like(pattern, key));
         let to_something = |value: &Value| texts(Some(value)).iter().all(|text| !is_anybody(text));
-        says_who
+        asks(operator)
             && pairs
                 .as_object()
                 .is_some_and(|pairs| pairs.iter().any(|(key, value)| narrowing(key) && to_something(value)))
     })
 }
 
-/// Whether a condition's value stands for everybody: a wildcard, every address, or an ARN of whatever account.
+/// Whether a condition's value stands for everybody: a wildcard, every address, or an ARN of whatever account. A bucket's
+/// name is one in all the world, whatever stands for its account.
 fn is_anybody(text: &str) -> bool {
-    let of_any_account = text.starts_with("arn:") && text.split(':').nth(4) == Some("*");
+    let part = |n: usize| text.split(':').nth(n).unwrap_or_default();
+    let is_bucket = part(2) == "s3" && !part(5).is_empty() && !part(5).starts_with('*');
+    let of_any_account = text.starts_with("arn:") && part(4) == "*" && !is_bucket;
     of_any_account || matches!(text, "*" | "0.0.0.0/0" | "::/0")
 }
 
@@ -203,6 +222,35 @@ mod tests {
     }
 
     #[test]
+    fn a_key_protects_only_where_it_asks_for_something_that_not_everybody_has() {
+        let without = "who = 'any'\nwithout = ['*:sub', 'aws:MultiFactorAuthPresent']";
+        let trust = |condition: Value| json!({"Effect": "Allow", "Principal": {"Federated": "arn:aws:iam::1:oidc-provider/x"}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition});
+        let sub =
+            |operator: &str, text: &str| trust(json!({ operator: {"token.actions.githubusercontent.com:sub": text} }));
+        for protects in [
+            sub("StringEquals", "repo:acme/app:ref:refs/heads/main"),
+            sub("StringLike", "repo:acme/*"),
+            sub("StringLike", "system:serviceaccount:*:*"),
+            trust(json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}})),
+            trust(json!({"Bool": {"aws:MultiFactorAuthPresent": true}})),
+        ] {
+            assert!(!allows(&protects, without), "{protects}");
+        }
+        for lets_in in [
+            sub("StringLike", "*"),
+            sub("StringLike", "repo:*"),
+            sub("StringLike", "repo:*/app:ref:refs/heads/main"),
+            sub("ForAllValues:StringLike", "repo:acme/*"),
+            sub("StringNotEquals", "repo:acme/app"),
+            sub("StringLikeIfExists", "repo:acme/*"),
+            trust(json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "true"}})),
+            trust(json!({"Bool": {"aws:MultiFactorAuthPresent": "false"}})),
+        ] {
+            assert!(allows(&lets_in, without), "{lets_in}");
+        }
+    }
+
+    #[test]
     fn the_world_is_everybody_unless_a_condition_narrows_it() {
         let world = "who = 'world'\nunconditioned = true";
         let statement = |principal: Value, condition: Value| json!({"Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": "*", "Condition": condition});
@@ -217,6 +265,12 @@ mod tests {
         let arn = |arn: &str| json!({"ArnLike": {"aws:PrincipalArn": arn}});
         assert!(allows(&statement(json!("*"), arn("arn:aws:iam::*:role/deploy")), world));
         assert!(!allows(&statement(json!("*"), arn("arn:aws:iam::444455556666:role/*")), world));
+        let source = |arn: &str| json!({"ArnLike": {"aws:SourceArn": arn}});
+        assert!(
+            !allows(&statement(json!("*"), source("arn:aws:s3:*:*:my-bucket")), world),
+            "a bucket's name is global"
+        );
+        assert!(allows(&statement(json!("*"), source("arn:aws:s3:*:*:*")), world));
         let for_any = json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}});
         assert!(!allows(&statement(json!("*"), for_any), world));
         assert!(!allows(&statement(json!("*"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}})), world));

@@ -6,6 +6,7 @@ use super::{
     pattern::{covers, matches, meet, narrower},
     resource::{is_every_arn, is_everything, may_have_no_arn},
 };
+use crate::never::NEVER;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -181,7 +182,9 @@ impl RolePolicies {
     pub fn rules_out(&self, pattern: &str) -> bool {
         let bounded = |policy: &Policy| !policy.statements.iter().any(|s| s.allows_any(pattern));
         let denies = |s: &Statement| {
-            let reaches = s.everywhere || (s.every_arn && !may_have_no_arn(pattern));
+            // Which other actions no ARN reaches (`iam:UpdateAccountPasswordPolicy`), nobody here knows.
+            let by_arn = NEVER.iter().any(|never| covers(never, pattern)) && !may_have_no_arn(pattern);
+            let reaches = s.everywhere || (s.every_arn && by_arn);
             !s.allow && reaches && !s.conditional && s.actions.include_all(pattern)
         };
         self.all().any(denies) || self.boundary.as_ref().is_some_and(bounded)
@@ -392,6 +395,8 @@ mod tests {
         };
         assert!(deny("s3:GetObject*", "arn:aws:s3:::*/*").rules_out("s3:GetObject*"));
         assert!(deny("kms:Decrypt", "arn:aws*:*").rules_out("kms:Decrypt"));
+        assert!(!deny("iam:*", "arn:aws:iam::*:*").rules_out("iam:*"), "an account's password policy has none");
+        assert!(deny("iam:*", "*").rules_out("iam:*"));
         assert!(!deny("kms:Decrypt", "arn:aws:kms:*:*:key/mine").rules_out("kms:Decrypt"));
         assert!(!deny("ecr:Get*", "arn:aws:ecr:*:*:*").rules_out("ecr:GetAuthorizationToken"), "it has none");
         let lists = role(json!({ "Effect": "Allow", "Action": "ec2:*", "Resource": "arn:aws:ec2:*:*:*" }));

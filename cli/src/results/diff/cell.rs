@@ -19,9 +19,9 @@ pub struct Room {
 }
 
 const ROOM: Room = Room { records: 50_000, bytes: 32 * 1024 * 1024 };
-/// Files that a cell is spread over, on each side: enough for a hundred times what has room, and fewer than a process may
-/// have open.
-const BUCKETS: u64 = 128;
+/// Files that a cell is spread over, on each side: enough for fifty times what has room, and both sides' fewer than a
+/// process may have open (256 on some systems).
+const BUCKETS: u64 = 64;
 /// What each of them gathers before it writes.
 const GATHER: usize = 32 * 1024;
 

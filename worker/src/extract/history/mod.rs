@@ -104,12 +104,18 @@ impl Extraction<'_> {
             self.state().page_done(&operation.name, None);
             return Ok(());
         }
+        let mut lacking = Vec::new();
         if end != End::Whole {
-            self.state().failed("events", &unread(&reading.lacking(), end, limit));
+            lacking.push(unread(&reading.lacking(), end, limit));
         }
         if let Some(at) = known.left_out {
-            let text = format!("more than {MAX_PRINCIPALS}: those that did nothing after {} are left out", time(at));
-            self.state().failed("principals", &text);
+            lacking.push(format!(
+                "more than {MAX_PRINCIPALS} principals: those that did nothing after {} are left out",
+                time(at)
+            ));
+        }
+        if !lacking.is_empty() {
+            self.state().failed(&operation.name, &lacking.join(", and "));
         }
         self.emit(operation, known).await
     }
