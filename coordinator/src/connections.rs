@@ -256,7 +256,9 @@ impl Connections {
                 account.version += 1;
             }
             if !connected || self.registry.put_registered(&account).await? {
-                if connected {
+                // Said again, it ends what was cut off.
+                let state = self.store.account_status(id).await?.map(|status| status.state);
+                if connected || state.is_some_and(|state| state != AccountState::Disconnected) {
                     self.set_state(id, AccountState::Disconnected, "remove").await?;
                 }
                 // After the state: who still reads there stops by it, and remembers no more. Said again, it erases again.

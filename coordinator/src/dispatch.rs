@@ -1,6 +1,6 @@
 //! Feeds the queue: probes of waiting accounts, cells of probed ones, and what an earlier run left over.
 
-use crate::{Described, ScanError, error::insist, plan, scan::Run};
+use crate::{Described, ScanError, barred, error::insist, plan, scan::Run};
 use fleetscan_proto::{
     AccountId, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount, ScanAccountState, Task, TaskKind,
 };
@@ -78,7 +78,10 @@ impl Run<'_> {
                 None => {}
                 Some(Ok(probe)) => self.admit(&account, &probe).await?,
                 Some(Err(failure)) if was_denied(&failure) => self.suspect_probe(&account, &failure).await?,
-                Some(Err(failure)) => self.give_up(&account, failure.outcome, &failure.reason).await?,
+                Some(Err(failure)) => {
+                    self.suspects.clear(&account);
+                    self.give_up(&account, failure.outcome, &failure.reason).await?;
+                }
             }
         }
         Ok(())
@@ -86,9 +89,9 @@ impl Run<'_> {
 
     /// The account let us in: note that, store its cells, publish them.
     async fn admit(&mut self, account: &AccountId, probe: &Probe) -> Result<(), ScanError> {
-        let before = insist!(self.options, self.parts.store.account_status(account))?;
-        let status = crate::standing::welcomed(account, before, probe.at, "probe");
-        insist!(self.options, self.parts.store.set_account_status(&status))?;
+        if !self.welcome(account, probe).await? {
+            return self.give_up(account, Outcome::Cancelled, barred::REASON).await;
+        }
         // A denial that is still open is older than this answer, and would keep the cells waiting.
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
         self.suspects.let_in(account, probe.at);
@@ -101,6 +104,22 @@ impl Run<'_> {
             self.outbox.push_back(self.task(TaskKind::Cell(cell), 1));
         }
         Ok(())
+    }
+
+    /// Notes that the account let us in, unless an operator paused or disconnected it meanwhile: then answers false.
+    async fn welcome(&mut self, account: &AccountId, probe: &Probe) -> Result<bool, ScanError> {
+        let store = &self.parts.store;
+        loop {
+            let before = insist!(self.options, store.account_status(account))?;
+            if before.as_ref().is_some_and(|status| barred::is_an_operators(status.state)) {
+                return Ok(false);
+            }
+            let status = crate::standing::welcomed(account, before.clone(), probe.at, "probe");
+            // Somebody else's change comes first, and is looked at again; there are few of them.
+            if insist!(self.options, store.change_account_status(before.as_ref(), &status))? {
+                return Ok(true);
+            }
+        }
     }
 
     /// A probe that nobody waits for any more: the account's cells will end with this outcome.

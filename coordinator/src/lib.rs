@@ -13,6 +13,7 @@
 //! A scan may be killed at any moment. Everything it needs to go on is in the store, and every step may be repeated.
 
 mod accounts_file;
+mod barred;
 mod cancel;
 mod connections;
 mod deadline;

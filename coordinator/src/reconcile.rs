@@ -1,7 +1,7 @@
 //! Publishes again what the queue lost.
 
 use crate::{ScanError, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{AccountId, Begun, Cell, Task, TaskKind};
+use fleetscan_proto::{AccountId, Begun, Cell, ScanAccountState, Task, TaskKind};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -137,7 +137,14 @@ impl Run<'_> {
         for (account, generation) in stuck {
             let store = &self.parts.store;
             match insist!(self.options, store.renew_probe(&self.spec.id, &account, generation))? {
-                None => drop(self.probing.remove(&account)),
+                // It has answered, or somebody else gave it another generation: a worker that left it to others, or we
+                // ourselves, where the store's answer was lost. Then it is that one which is looked after from now on.
+                None => match insist!(self.options, store.scan_account(&self.spec.id, &account))? {
+                    Some(row) if row.state == ScanAccountState::Waiting => {
+                        self.probing.insert(account, (row.generation, Instant::now()));
+                    }
+                    _ => drop(self.probing.remove(&account)),
+                },
                 Some(renewed) => {
                     self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, renewed));
                     self.probing.insert(account, (renewed, Instant::now()));

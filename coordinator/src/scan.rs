@@ -242,6 +242,8 @@ pub(crate) struct Run<'a> {
     /// Where the round through the probed accounts stands.
     pub(crate) probed_up_to: Option<AccountId>,
     pub(crate) suspects: Suspects,
+    /// Up to which of the fleet's orders accounts were left alone.
+    pub(crate) barred_version: Option<u64>,
     pub(crate) reconciler: Reconciler,
     pub(crate) counts: ScanCounts,
 }
@@ -264,6 +266,7 @@ impl<'a> Run<'a> {
             probing: HashMap::new(),
             probed_up_to: None,
             suspects: Suspects::new(runner.parts.clock.now()),
+            barred_version: None,
             reconciler: Reconciler::new(Instant::now()),
             counts: ScanCounts::default(),
         }
@@ -282,6 +285,7 @@ impl<'a> Run<'a> {
                 return Ok(Tick::EndedElsewhere);
             }
         }
+        self.heed_operators().await?;
         self.judge_suspects().await?;
         self.settle_probed().await?;
         if self.is_past_deadline() {

@@ -88,6 +88,10 @@ impl Suspects {
         self.decided.remove(account);
         self.suspects.remove(account);
     }
+    /// Whatever an account was suspected of, it is over for other reasons.
+    pub(crate) fn clear(&mut self, account: &AccountId) {
+        self.suspects.remove(account);
+    }
     /// No suspects, in a run that begins at `began`.
     pub(crate) fn new(began: Timestamp) -> Self {
         Self { began, ..Self::default() }
@@ -190,6 +194,12 @@ impl Run<'_> {
                 continue;
             }
             match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
+                Verdict::Revoked
+                    if self.was_in_doubt(&suspect) && suspect.since.elapsed() >= self.options.denial_wait =>
+                {
+                    let reason = "AssumeRole was denied, and whether our own side was at fault stayed open too long";
+                    self.leave_unconfirmed(&suspect, reason).await?;
+                }
                 Verdict::Revoked if self.was_in_doubt(&suspect) => {
                     let over = self.suspects.doubted.is_none_or(|at| at.elapsed() >= AFTERMATH);
                     if over && may_ask > 0 {

@@ -228,6 +228,25 @@ def test_a_cancelled_scan_stops_within_two_seconds_and_goes_on_when_asked(team, 
     agrees(team, scan, undisturbed)
 
 
+def test_an_account_that_is_paused_in_mid_scan_is_left_alone(team):
+    def calls():
+        return {account: counted["calls"] for account, counted in team.aws.get("counters")["accounts"].items()}
+
+    scan = begun(team, 60)
+    before = calls()
+    servers.until(lambda: any(n > before.get(account, 0) for account, n in calls().items()), 30)
+    account = next(account for account, n in calls().items() if n > before.get(account, 0))
+    team.run("accounts", "pause", account)
+    time.sleep(2)
+    then = calls()[account]
+    assert team.ended(scan)["state"] == "finished"
+    assert calls()[account] == then, "a call began later than two seconds after"
+    cells = [cell for cell in team.results(scan).ledger if cell["account"] == account]
+    stopped = [cell for cell in cells if cell["outcome"] == "cancelled"]
+    assert stopped and all("paused" in cell["error"] for cell in stopped), cells
+    assert {row["id"]: row["status"] for row in team.json("accounts", "list")}[account] == "paused"
+
+
 @pytest.mark.long
 def test_a_drained_worker_hands_in_what_it_has(team, undisturbed):
     scan = begun(team)

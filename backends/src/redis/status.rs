@@ -32,16 +32,20 @@ impl RedisStore {
         let mut arguments = vec![encode(status)?, bytes(&state), encode(&change)?, bytes(event)];
         arguments.extend(expected);
         let written: Option<(String, u64)> = self.link.run(&script::STATUS, &keys, &arguments).await?;
+        // Before anything else that may fail: whoever repeats this finds the state as it is to be, and workers must hear of
+        // it all the same. Once too often costs them a look.
+        let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
+        if barred && written.is_some() {
+            self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
+        }
         if written.as_ref().is_some_and(|(_, untold)| *untold > 0) {
             self.tell(id).await?;
         }
         if let Some(debt) = debt {
             self.strike_out(&debt).await?;
         }
-        let Some((before, _)) = written else { return Ok(false) };
-        let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
-        if barred && before != state {
-            self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
+        if written.is_none() {
+            return Ok(false);
         }
         Ok(true)
     }

@@ -25,6 +25,8 @@ struct State {
     in_shard: HashMap<u16, usize>,
     /// Shards with tasks that are left to another version's workers, and when one was last met.
     left: BTreeMap<u16, Instant>,
+    /// Accounts that an operator does not want worked on, for as long as their cells may still come along.
+    barred: HashMap<AccountId, Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(crate) enum Take {
     Busy,
     /// Its shard is not ours.
     NotOurs,
+    /// An operator does not want its account worked on.
+    Barred,
 }
 
 /// A task's place at the desk.
@@ -97,6 +101,9 @@ impl Desk {
             Some(hold) if !hold.is_draining() && hold.is_valid() => Arc::clone(hold),
             _ => return Take::NotOurs,
         };
+        if state.barred.get(&account).is_some_and(|until| Instant::now() < *until) {
+            return Take::Barred;
+        }
         if !state.tasks.insert((task.scan.clone(), task.kind.clone())) {
             return Take::Busy;
         }
@@ -154,9 +161,14 @@ impl Desk {
         });
     }
 
-    /// Stops what is in work in an account.
-    pub(crate) fn bar(&self, account: &AccountId) {
-        if let Some(users) = self.lock().accounts.remove(account) {
+    /// Stops what is in work in an account, and begins nothing there for so long.
+    pub(crate) fn bar(&self, account: &AccountId, rest: Duration) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.barred.retain(|_, until| now < *until);
+        if !rest.is_zero() {
+            state.barred.insert(account.clone(), now + rest);
+        }
+        if let Some(users) = state.accounts.remove(account) {
             users.stop.cancel();
         }
     }
@@ -242,6 +254,19 @@ mod tests {
         drop(old);
         desk.keep_scans(|_| false);
         assert!(!new.guard.may_call(), "the old one's leaving did not forget the new one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_is_barred_rests() {
+        let desk = Arc::new(Desk::new(1));
+        desk.hold_all();
+        let old = seat(&desk, "sns");
+        desk.bar(&"111122223333".parse().expect("id"), Duration::from_secs(15));
+        assert!(!old.guard.may_call());
+        drop(old);
+        assert!(matches!(desk.take(&task("sns")), Take::Barred));
+        tokio::time::advance(Duration::from_secs(16)).await;
+        assert!(seat(&desk, "sns").guard.may_call());
     }
 
     #[test]

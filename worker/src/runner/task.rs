@@ -10,6 +10,8 @@ use tracing::Instrument as _;
 
 /// How long a copy waits whose cell is in work here.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// How long a task waits whose account is not to be worked on; the coordinator ends it meanwhile.
+const BARRED_WAIT: Duration = Duration::from_secs(5);
 /// How long a task waits that another version's worker is to do.
 const LEFT_WAIT: Duration = Duration::from_secs(15);
 /// How long a task waits that could not be recorded.
@@ -49,6 +51,7 @@ impl Worker {
         let Delivery { mut task, redeliveries, tag } = delivery;
         let seat = match self.desk.take(&task) {
             Take::Seat(seat) => seat,
+            Take::Barred => return self.settle(consumer, tag, Word::Defer(Box::new(task), BARRED_WAIT)).await,
             Take::Busy => return self.settle(consumer, tag, Word::Defer(Box::new(task), BUSY_WAIT)).await,
             Take::NotOurs => {
                 tokio::select! {
@@ -112,7 +115,12 @@ impl Worker {
             Ok(reads) => return Ok(Ok(Guard { reads: Some(reads), ..guard })),
             Err(NoReads::NoScan) => return Ok(Err(Done::Ack)),
             Err(NoReads::Store(StoreError::Away(why))) => return Err(StoreError::Away(why).into()),
-            Err(error) => error,
+            Err(error @ (NoReads::Profile(_) | NoReads::Told(_))) => error,
+            // Every worker would meet that: it is said, and tried again.
+            Err(error @ (NoReads::Store(_) | NoReads::TooLong(_))) => {
+                tracing::error!(%error, "task.reads_unknown");
+                return Ok(Err(Done::Defer(task.generation, UNRECORDED_WAIT)));
+            }
         };
         tracing::warn!(%error, "task.reads_unknown: left to a worker of another version");
         Ok(Err(match &task.kind {

@@ -139,8 +139,9 @@ fn judge(status: u16) -> Result<(), DeliveryError> {
         200..=299 => Ok(()),
         300..=399 => Err(DeliveryError::Later(format!("it answers {status}, a redirect, and none is followed"))),
         // Of this very event, and not of who sends it: that would not be better later.
-        400 | 413 | 415 | 422 => Err(DeliveryError::Refused(format!("it refuses the event: {status}"))),
-        401 | 403 => Err(DeliveryError::Later(format!("it answers {status}: does it know our secret?"))),
+        413 | 415 | 422 => Err(DeliveryError::Refused(format!("it refuses the event: {status}"))),
+        // Some answer 400 to a signature or a time that they do not take.
+        400 | 401 | 403 => Err(DeliveryError::Later(format!("it answers {status}: does it know our secret?"))),
         _ => Err(DeliveryError::Later(format!("it answers {status}"))),
     }
 }
@@ -202,7 +203,7 @@ mod tests {
         for status in [301, 307, 401, 403, 404, 408, 409, 410, 429, 500, 503] {
             assert!(matches!(judge(status), Err(DeliveryError::Later(_))), "{status}");
         }
-        for status in [400, 413, 415, 422] {
+        for status in [413, 415, 422] {
             assert!(matches!(judge(status), Err(DeliveryError::Refused(_))), "{status}");
         }
     }

@@ -31,6 +31,9 @@ const IDLE_BEATS: u32 = 2;
 const SETTLED: Duration = Duration::from_secs(10);
 /// A shard that was given to a helper is left to it for so long; if nobody took it by then, its giver does.
 const GIVEN: Duration = Duration::from_secs(10);
+/// In an account that an operator does not want worked on nothing is begun for so long: until then a coordinator, one that
+/// has just taken over included, has ended its cells.
+const BARRED_REST: Duration = Duration::from_secs(30);
 /// By so much our idea of a lease's end is earlier than the store's.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -220,12 +223,15 @@ impl Member {
         }
         for account in self.worker.desk.accounts() {
             let status = self.worker.parts.store.account_status(&account).await?;
-            let barred = [AccountState::Revoked, AccountState::Paused, AccountState::Disconnected];
-            // The probe of a revoked account is how it comes back; its cells were closed when it was revoked.
-            if status.is_some_and(|status| barred.contains(&status.state)) && self.barred_version.is_some() {
-                self.worker.desk.bar(&account);
-                self.worker.caller.sessions.forget(&account);
-            }
+            let rest = match status.map(|status| status.state) {
+                // The probe of a revoked account is how it comes back; its cells were closed when it was revoked.
+                Some(AccountState::Revoked) if self.barred_version.is_some() => Duration::ZERO,
+                // Its cells are about to be closed, and some may be handed out before they are.
+                Some(AccountState::Paused | AccountState::Disconnected) => BARRED_REST,
+                _ => continue,
+            };
+            self.worker.desk.bar(&account, rest);
+            self.worker.caller.sessions.forget(&account);
         }
         self.barred_version = Some(orders.barred_version);
         Ok(())
