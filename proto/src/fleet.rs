@@ -90,7 +90,8 @@ pub struct Orders {
     pub running: Vec<ScanId>,
     /// Switched off.
     pub switches: Vec<KillSwitch>,
-    /// Grows with every change of an account's state that ends work in it (revoked, paused, disconnected).
+    /// Grows with every change of an account's state that ends work in it (revoked, paused, disconnected), and maybe when
+    /// such a state is written again.
     pub barred_version: u64,
 }
 

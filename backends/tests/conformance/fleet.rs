@@ -416,7 +416,9 @@ pub async fn orders_count_what_ends_work_in_accounts<F: FleetFactory>(factory: &
         };
         fleet.set_account_status(&status).await.expect("set");
         let now = orders(&fleet).await.barred_version;
-        assert_eq!(now > version, ends_work, "{state:?}, number {n}: from {version} to {now}");
+        // A state that ends work may be told of again when it is written again: the first time may not have been heard.
+        let again = !ends_work && matches!(state, Revoked | Paused | Disconnected);
+        assert!(again || (now > version) == ends_work, "{state:?}, number {n}: from {version} to {now}");
         assert!(now >= version, "it never falls");
         version = now;
     }
