@@ -164,7 +164,8 @@ class Reader(scanning.Scanner):
             id = {"AWSService": who.get("invokedBy"), "AWSAccount": who.get("accountId")}.get(who["type"]) or issuer or who["arn"]
             deed = (event["EventTime"].strftime("%Y-%m-%dT%H:%M:%SZ"), event["EventName"], event["EventSource"])
             last[id] = max(last.get(id, deed), deed)
-        return last
+        # The role that is read by is left out: it stands, sealed, in the registry alone.
+        return {id: deed for id, deed in last.items() if not id.endswith(":role/SecurityV0ReadOnly")}
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_a_second_scan_reads_only_what_is_new_and_tells_all_that_is_known(reader
     assert cell["outcome"] == "complete", cell
     assert pages in (8, 9)
     planted = reads.planted()
-    assert deeds(first) == planted and len(first) == 12
+    assert deeds(first) == planted and len(first) == 11
     kinds = {record["properties"]["PrincipalType"] for record in first.values()}
     assert kinds == {"AssumedRole", "IAMUser", "AWSService", "Root", "AWSAccount"}
     user = next(record for record in first.values() if record["properties"]["PrincipalType"] == "IAMUser")

@@ -10,7 +10,7 @@ use crate::{
 };
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::identity::Identity;
-use fleetscan_proto::{AccountId, Clock, Grants, ScanId, Store};
+use fleetscan_proto::{AccountId, Clock, Grants, ScanId, Secret, Store};
 use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::HashMap,
@@ -257,6 +257,12 @@ impl Sessions {
                 Err(error)
             }
         }
+    }
+
+    /// The role that sessions of an account are of.
+    pub(crate) async fn role_of(&self, id: &AccountId) -> Result<Secret, SessionError> {
+        let account = self.grants.account(id).await.map_err(|e| SessionError::Unavailable(e.to_string()))?;
+        account.map(|account| account.grant.role_arn).ok_or(SessionError::NoGrant)
     }
 
     async fn assume(

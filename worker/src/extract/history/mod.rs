@@ -13,7 +13,7 @@ use crate::wire::{next_token, page_params};
 use async_trait::async_trait;
 use event::Event;
 use fleetscan_proto::{
-    Record, ScanId, StoreError,
+    Record, ScanId, Secret, StoreError,
     activity::{Activity, MAX_PRINCIPALS, Principal, Span},
     catalogue::{History, Operation},
 };
@@ -50,6 +50,7 @@ struct Lookup<'a, 'e> {
     operation: &'a Operation,
     history: &'a History,
     oldest: Timestamp,
+    own_role: &'a Secret,
 }
 
 impl Source for Lookup<'_, '_> {
@@ -82,6 +83,14 @@ impl Source for Lookup<'_, '_> {
         self.cell.caller.clock.now().as_second()
     }
 
+    fn is_own(&self, principal: &str) -> bool {
+        let own = self.own_role.expose();
+        // Events that do not name the role itself name it without its path.
+        let without_path =
+            own.split_once(":role/").map(|(account, path)| (account, path.rsplit('/').next().unwrap_or(path)));
+        principal == own || principal.split_once(":role/") == without_path
+    }
+
     fn must_halt(&self) -> bool {
         self.cell.must_halt()
     }
@@ -96,9 +105,10 @@ impl Extraction<'_> {
         let now = self.caller.clock.now().as_second();
         let window = Span::new(now - i64::from(history.days) * DAY, now);
         let terms = Terms { scan, limit, window, late: i64::from(history.late_minutes) * 60 };
+        let own_role = self.caller.sessions.role_of(&self.cell.account).await.map_err(Halt::Session)?;
         let mut reading = Reading::new(terms, memory.known().await.map_err(Halt::Store)?);
         let oldest = Timestamp::from_second(window.from).unwrap_or(Timestamp::MIN);
-        let (end, known) = reading.run(&Lookup { cell: self, operation, history, oldest }).await?;
+        let (end, known) = reading.run(&Lookup { cell: self, operation, history, oldest, own_role: &own_role }).await?;
         // What was allowed once is not told where it is allowed no longer.
         if end == End::Denied {
             self.state().page_done(&operation.name, None);

@@ -29,6 +29,8 @@ pub(super) trait Source {
     async fn remember(&self, news: Activity) -> Result<Activity, Halt>;
     /// The second that it is.
     fn now(&self) -> i64;
+    /// Whether a principal is our own role: where it is kept, it is sealed, and what it does is what we know already.
+    fn is_own(&self, principal: &str) -> bool;
     /// Whether the cell must hand in what it has.
     fn must_halt(&self) -> bool;
 }
@@ -133,7 +135,9 @@ impl<'a> Reading<'a> {
             for (at, event) in page.events {
                 oldest = oldest.min(at);
                 let (id, principal) = event.principal(at);
-                self.news.note(&id, principal);
+                if !source.is_own(&id) {
+                    self.news.note(&id, principal);
+                }
             }
             // Events of the oldest second may stand on the next page as well.
             let from = if page.next.is_some() { oldest.saturating_add(1) } else { gap.from };

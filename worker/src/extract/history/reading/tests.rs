@@ -49,6 +49,10 @@ impl Trail {
 }
 
 impl Source for Trail {
+    fn is_own(&self, principal: &str) -> bool {
+        principal == "own"
+    }
+
     async fn page(&self, span: Span, token: Option<&str>) -> Result<Result<EventPage, Refusal>, Halt> {
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.pages.set(self.pages.get() + 1);
