@@ -283,7 +283,7 @@ def test_a_fleet_remembers_what_a_killed_worker_read_and_forgets_it_with_the_acc
         second = running.scan(*SCOPE)
         assert running.ended(second)["holes"] == 0
         assert lookups() - before == 1
-        assert len(found(second)) == 12 and found(second) == found(scan)
+        assert len(found(second)) == 11 and found(second) == found(scan)
         account = running.aws.accounts[0]["id"]
         running.run("accounts", "remove", account)
         assert remembered() == []
