@@ -269,12 +269,14 @@ impl<'a> Leader<'a> {
         let (spec, known) = (&row.spec, &self.parts.catalogue);
         let deadline = spec.deadline_seconds.map_or(self.options.scan.deadline, Duration::from_secs);
         let age = Duration::try_from(self.parts.clock.now().duration_since(spec.started_at)).unwrap_or_default();
-        let unknown = spec.services.iter().find(|id| known.service(id).is_none());
-        match unknown {
-            Some(service) if age < deadline && row.state == ScanState::Running => {
-                Err(format!("it reads {service}, which the catalogue here lacks"))
-            }
-            _ => spec.part(known).map_err(|error| error.to_string()),
+        // Then all that is left to do is to end its cells, whatever they would have read.
+        let is_to_end = age >= deadline || row.state != ScanState::Running;
+        match spec.services.iter().find(|id| known.service(id).is_none()) {
+            Some(service) if !is_to_end => Err(format!("it reads {service}, which the catalogue here lacks")),
+            _ => match spec.part(known) {
+                Err(error) if !is_to_end => Err(error.to_string()),
+                part => Ok(part.unwrap_or_else(|_| Catalogue::clone(known))),
+            },
         }
     }
 
