@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 
 BROWSER = shutil.which("chromium")
@@ -24,9 +25,9 @@ class Browser:
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
         # The protocol's pipes are the browser's 3 and 4.
         words = ["bash", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "bash", *command]
-        # What Chromium leaves in the folder of temporary files goes with its profile.
-        os.makedirs(folder, exist_ok=True)
-        environment = {**os.environ, "TMPDIR": str(folder)}
+        # A Chromium that is killed leaves its socket behind, whose path must be short.
+        self.rubbish = tempfile.mkdtemp(prefix="tab-")
+        environment = {**os.environ, "TMPDIR": self.rubbish}
         self.process = subprocess.Popen(words, pass_fds=(theirs, ours), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs)
         os.close(ours)
@@ -116,3 +117,4 @@ class Browser:
         self.process.wait(30)
         os.close(self.to)
         os.close(self.back)
+        shutil.rmtree(self.rubbish, ignore_errors=True)

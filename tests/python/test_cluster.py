@@ -63,6 +63,7 @@ def cluster_depth(node):
     return {name: int(count or 0) for name, count in (row.split("\t") for row in rows if "\t" in row)}
 
 
+@pytest.mark.long
 def test_any_of_the_named_nodes_will_do(fleetscan, tmp_path):
     """Two addresses where nobody listens, and one where the broker is."""
     team = fleet.Fleet(fleetscan, tmp_path, ("--accounts", "3", "--seed", "5", "--limits", "off"))

@@ -174,7 +174,7 @@ def test_what_the_role_grants_beyond_need_is_named_by_severity(world):
     assert {k: f["severity"] for k, f in kinds.items()} == {"escalation": "critical", "secrets": "high", "writing": "high", "reading": "low"}
     assert kinds["escalation"]["actions"] == ["iam:PassRole"] and kinds["secrets"]["actions"] == ["s3:GetObject*"]
     boundary = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["*:Get*", "*:List*", "*:Describe*", "*:BatchGet*", "iam:Generate*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": ["*:Get*", "*:List*", "*:Describe*", "*:BatchGet*", "iam:Generate*", "cloudtrail:LookupEvents"], "Resource": "*"},
         {"Effect": "Deny", "Action": ["s3:GetObject*"], "Resource": "*"},
     ]}
     world.aws.do("bound_role", account=other, document=boundary)
