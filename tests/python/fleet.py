@@ -58,6 +58,12 @@ class Fleet:
     def coordinator(self, name="coordinator-1", *flags):
         self.start("coordinator", name, "--stuck-after-seconds", "5", *flags)
 
+    def led(self):
+        """Connects the accounts, and starts a coordinator: once this is over, it leads."""
+        self.connect()
+        self.coordinator()
+        servers.until(lambda: "coordinator.leads" in self.log("coordinator-1"), 30)
+
     def worker(self, name, *flags):
         self.start("worker", name, "--share", "1", *flags)
 

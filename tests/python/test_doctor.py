@@ -27,9 +27,7 @@ def team(fleetscan, tmp_path_factory):
     redis = servers.Redis(folder / "redis", "--appendfsync", "always")
     team = fleet.Fleet(fleetscan, folder, SMALL, redis=redis)
     try:
-        team.connect()
-        team.coordinator()
-        servers.until(lambda: "coordinator.leads" in team.log("coordinator-1"), 30)
+        team.led()
         yield team
     finally:
         team.end()

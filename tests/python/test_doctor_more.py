@@ -41,9 +41,7 @@ def team(fleetscan, tmp_path_factory):
         "FLEETSCAN_BROKER_CA": str(keys / "ca.pem"),
     }
     try:
-        team.connect()
-        team.coordinator()
-        servers.until(lambda: "coordinator.leads" in team.log("coordinator-1"), 30)
+        team.led()
         yield team
     finally:
         team.end()
