@@ -48,9 +48,9 @@ impl RedisStore {
     ) -> Result<Begin, StoreError> {
         let keys = self.keys.scan(scan);
         let begun = encode(&Begun { worker: worker.to_owned(), at })?;
-        let keys = [keys.row(), keys.cells(&cell.account), keys.denials()];
+        let (shared, key) = ([keys.row(), keys.denials()], keys.cells(&cell.account));
         let arguments = [bytes(field(cell)), bytes(generation), begun, bytes(&cell.account)];
-        let answer: Option<Vec<u8>> = self.link.run(&script::BEGIN, &keys, &arguments).await?;
+        let answer: Option<Vec<u8>> = self.link.enter(&script::BEGIN, &shared, &key, &arguments).await?;
         match answer.as_deref().unwrap_or_default() {
             b"done" => Ok(Begin::Done),
             b"denied" => Ok(Begin::Denied),
@@ -92,7 +92,7 @@ impl RedisStore {
         line: &LedgerLine,
     ) -> Result<Completion, StoreError> {
         let keys = self.keys.scan(scan);
-        let keys = [keys.row(), keys.cells(&line.cell.account), keys.pending(), keys.counts()];
+        let (shared, key) = ([keys.pending(), keys.counts()], keys.cells(&line.cell.account));
         let totals = &line.totals;
         let arguments = [
             bytes(field(&line.cell)),
@@ -105,7 +105,7 @@ impl RedisStore {
             bytes(totals.records),
             bytes(totals.seconds),
         ];
-        let answer: Option<String> = self.link.run(&script::COMPLETE, &keys, &arguments).await?;
+        let answer: Option<String> = self.link.enter(&script::COMPLETE, &shared, &key, &arguments).await?;
         Ok(match answer.as_deref() {
             Some("first") => Completion::First,
             Some("duplicate") => Completion::Duplicate,

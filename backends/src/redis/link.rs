@@ -1,6 +1,6 @@
 use super::{
     RedisOptions,
-    batch::{Batches, Failure},
+    batch::{Ask, Batches, Entry, Failure},
     keys::Keys,
     script::Script,
 };
@@ -76,18 +76,38 @@ impl Link {
         keys: &[String],
         arguments: &[Vec<u8>],
     ) -> Result<T, StoreError> {
-        match self.batches.ask(vec![call("EVALSHA", &script.hash, keys, arguments)]).await {
+        match self.batches.ask(Ask::Commands(vec![script.call(false, keys, arguments)])).await {
             Err(Failure::NoScript) => {}
             Err(Failure::Store(error)) => return Err(error),
             Ok(answer) => return last(answer),
         }
         // A server that was started anew does not know it yet.
-        last(self.ask(vec![call("EVAL", script.code, keys, arguments)]).await?)
+        last(self.ask(Ask::Commands(vec![script.call(true, keys, arguments)])).await?)
+    }
+
+    /// Has an entry answered by a script that takes many: those that are asked for at the same time are one call.
+    pub(super) async fn enter<T: FromRedisValue>(
+        &self,
+        script: &'static Script,
+        shared: &[String],
+        key: &str,
+        arguments: &[Vec<u8>],
+    ) -> Result<T, StoreError> {
+        let entry = |whole| {
+            let (shared, key, arguments) = (shared.to_vec(), key.to_owned(), arguments.to_vec());
+            Ask::Entry(Entry { script, whole, shared, key, arguments })
+        };
+        match self.batches.ask(entry(false)).await {
+            Err(Failure::NoScript) => {}
+            Err(Failure::Store(error)) => return Err(error),
+            Ok(answer) => return last(answer),
+        }
+        last(self.ask(entry(true)).await?)
     }
 
     /// Sends commands together, and answers what the last one did.
     pub(super) async fn command<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
-        last(self.ask(vec![command]).await?)
+        last(self.ask(Ask::Commands(vec![command])).await?)
     }
 
     /// Sends commands together, and answers what each did.
@@ -95,12 +115,12 @@ impl Link {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.ask(commands).await?;
+        let answers = self.ask(Ask::Commands(commands)).await?;
         answers.into_iter().map(|answer| T::from_redis_value(answer).map_err(|e| refused(&e.to_string()))).collect()
     }
 
-    async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
-        self.batches.ask(commands).await.map_err(|failure| match failure {
+    async fn ask(&self, ask: Ask) -> Result<Vec<Value>, StoreError> {
+        self.batches.ask(ask).await.map_err(|failure| match failure {
             Failure::NoScript => refused("NOSCRIPT for a script that was sent whole"),
             Failure::Store(error) => error,
         })
@@ -204,15 +224,6 @@ impl Shared {
             _ => StoreError::Refused(format!("{place}: {error}")),
         }
     }
-}
-
-/// A script's call, by its name or its code.
-fn call(how: &str, script: &str, keys: &[String], arguments: &[Vec<u8>]) -> Cmd {
-    let texts = keys.iter().map(String::len).chain(arguments.iter().map(Vec::len));
-    let mut call =
-        Cmd::with_capacity(3 + keys.len() + arguments.len(), how.len() + script.len() + texts.sum::<usize>());
-    call.arg(how).arg(script).arg(keys.len()).arg(keys).arg(arguments);
-    call
 }
 
 fn last<T: FromRedisValue>(mut answers: Vec<Value>) -> Result<T, StoreError> {

@@ -1,3 +1,4 @@
+use redis::Cmd;
 use std::sync::LazyLock;
 
 /// A script: its text, and the name by which a server knows it once it has run it.
@@ -9,6 +10,22 @@ pub(super) struct Script {
 impl Script {
     fn new(code: &'static str) -> Self {
         Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+
+    /// Its call, by its whole text or by its name.
+    pub(super) fn call(&self, whole: bool, keys: &[impl AsRef<str>], arguments: &[impl AsRef<[u8]>]) -> Cmd {
+        let (how, script) = if whole { ("EVAL", self.code) } else { ("EVALSHA", self.hash.as_str()) };
+        let texts = keys.iter().map(|key| key.as_ref().len()).chain(arguments.iter().map(|own| own.as_ref().len()));
+        let size = how.len() + script.len() + texts.sum::<usize>();
+        let mut call = Cmd::with_capacity(3 + keys.len() + arguments.len(), size);
+        call.arg(how).arg(script).arg(keys.len());
+        for key in keys {
+            call.arg(key.as_ref());
+        }
+        for own in arguments {
+            call.arg(own.as_ref());
+        }
+        call
     }
 }
 
