@@ -13,8 +13,7 @@ RUN cargo install --locked cargo-auditable@${CARGO_AUDITABLE} \
  && cargo install --locked cargo-cyclonedx@${CARGO_CYCLONEDX} \
  && cargo install --locked cargo-about@${CARGO_ABOUT} --features cli
 COPY . .
-# Linked with glibc, as distroless/cc has it: the program tells glibc's allocator to keep little, and musl's has no such
-# advice. `auditable` puts the list of crates into the program itself, for scanners.
+# Linked with glibc, as distroless/cc has it. `auditable` puts the list of crates into the program itself, for scanners.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo auditable build --locked --release --package fleetscan-cli \
  && install -D -m 0755 target/release/fleetscan /image/usr/local/bin/fleetscan

@@ -20,6 +20,10 @@ use std::{
 };
 use table::Sample;
 
+/// As the command has it, for all three ways.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 const SECONDS: u64 = 4;
 
