@@ -128,6 +128,13 @@ pub trait TaskConsumer: Send + Sync {
     /// it had not yet handed out of them goes back.
     async fn choose(&self, shards: Shards) -> Result<(), QueueError>;
 
+    /// Divides the prefetch among these of the chosen shards, in which tasks wait, until the next choice: of the others a
+    /// task at a time is fetched. Where the prefetch is not divided among shards, this does nothing.
+    async fn concentrate(&self, busy: BTreeSet<u16>) -> Result<(), QueueError> {
+        drop(busy);
+        Ok(())
+    }
+
     /// The task is done (or needs nothing more), and its result is recorded.
     async fn ack(&self, tag: u64) -> Result<(), QueueError>;
 

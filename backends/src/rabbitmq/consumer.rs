@@ -61,6 +61,20 @@ impl RabbitConsumer {
         self.choices.downgrade()
     }
 
+    /// Has the pump subscribe to what is wanted now.
+    async fn subscribe_anew(&self) -> Result<(), QueueError> {
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.choices.send(answer).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout(self.answer_timeout, asked).await {
+            Ok(Some(())) => Ok(()),
+            // The choice stands: it holds from the next connection on.
+            _ => Err(QueueError::Away("the broker does not answer".into())),
+        }
+    }
+
     /// Publishes what takes the delivery's place, and only then ends it.
     async fn replace(&self, tag: u64, message: impl FnOnce(Held) -> Outgoing) -> Result<(), QueueError> {
         let held = self.deliveries.lock().begin_end(tag)?;
@@ -130,17 +144,16 @@ impl TaskConsumer for RabbitConsumer {
     }
 
     async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
-        self.deliveries.lock().wanted = shards;
-        let (answer, answered) = oneshot::channel();
-        let asked = async {
-            self.choices.send(answer).await.ok()?;
-            answered.await.ok()
-        };
-        match timeout(self.answer_timeout, asked).await {
-            Ok(Some(())) => Ok(()),
-            // The choice stands: it holds from the next connection on.
-            _ => Err(QueueError::Away("the broker does not answer".into())),
+        {
+            let mut state = self.deliveries.lock();
+            (state.wanted, state.busy) = (shards, BTreeSet::new());
         }
+        self.subscribe_anew().await
+    }
+
+    async fn concentrate(&self, busy: BTreeSet<u16>) -> Result<(), QueueError> {
+        self.deliveries.lock().busy = busy;
+        self.subscribe_anew().await
     }
 
     async fn ack(&self, tag: u64) -> Result<(), QueueError> {

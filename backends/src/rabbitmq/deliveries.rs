@@ -35,6 +35,8 @@ pub(super) struct State {
     held: HashMap<u64, Held>,
     channel: Option<Acks>,
     pub wanted: Shards,
+    /// Among which of these the prefetch is divided; none: among all.
+    pub busy: BTreeSet<u16>,
     pub trouble: Option<Trouble>,
     /// Shards with tasks of a newer wire version, since somebody last asked.
     pub newer: BTreeSet<u16>,
@@ -72,6 +74,7 @@ impl Default for State {
             held: HashMap::new(),
             channel: None,
             wanted: Shards::Only(BTreeSet::new()),
+            busy: BTreeSet::new(),
             trouble: None,
             newer: BTreeSet::new(),
             closed: false,

@@ -343,17 +343,22 @@ impl Pump {
         Ok(())
     }
 
-    /// The prefetch of each subscription: together about what was asked for, at least one each; a quarter as much of
-    /// the urgent ones, which are few.
+    /// The prefetch of each subscription: together about what was asked for, at least one each, and no more where others
+    /// are the busy ones; a quarter as much of the urgent ones, which are few.
     fn target(&self) -> HashMap<Source, u16> {
-        let (wanted, closed) = {
+        let (wanted, busy, closed) = {
             let state = self.deliveries.lock();
-            (state.wanted.clone(), state.closed)
+            (state.wanted.clone(), state.busy.clone(), state.closed)
         };
         let shards: Vec<u16> = (0..self.topology.shards()).filter(|shard| !closed && wanted.contains(*shard)).collect();
-        let share = self.prefetch.div_ceil(u16::try_from(shards.len()).unwrap_or(u16::MAX).max(1));
+        let sharing = match shards.iter().filter(|shard| busy.contains(shard)).count() {
+            0 => shards.len(),
+            busy => busy,
+        };
+        let share = self.prefetch.div_ceil(u16::try_from(sharing).unwrap_or(u16::MAX).max(1)).max(1);
         let sources = shards.iter().flat_map(|shard| {
-            [((Lane::Normal, *shard), share.max(1)), ((Lane::Urgent, *shard), share.div_ceil(4).max(1))]
+            let prefetch = if sharing == shards.len() || busy.contains(shard) { share } else { 1 };
+            [((Lane::Normal, *shard), prefetch), ((Lane::Urgent, *shard), prefetch.div_ceil(4))]
         });
         sources.collect()
     }

@@ -1,9 +1,10 @@
 //! Copies of the registry beside the results: a store that is lost takes the grants with it, and nothing else has them.
 
 use super::FleetParts;
-use crate::{Connections, RegistryCopy};
-use fleetscan_proto::{Sink, SinkError, StoreError};
-use std::{sync::Arc, time::Duration};
+use crate::COPY_FORMAT;
+use fleetscan_proto::{AccountId, AccountRegistry, Sink, SinkError, StoreError};
+use jiff::Timestamp;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a copy is made.
@@ -13,6 +14,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Copies that are kept: two days of them. A removed account's grant is in none that is made after its removal, so it
 /// ages out of all of them within this.
 const KEPT: usize = 48;
+/// Accounts that are in memory at once: each brings along what its owner was told of, some ten thousand bytes.
+const PAGE: usize = 64;
 /// Their folder, below the root of the results.
 pub const REGISTRY_FOLDER: &str = "registry";
 
@@ -34,22 +37,18 @@ impl RegistryBackup {
         if Instant::now() < self.due {
             return Ok(());
         }
-        let desk = Connections {
-            registry: Arc::clone(&parts.registry),
-            store: Arc::clone(&parts.store),
-            clock: Arc::clone(&parts.clock),
-        };
-        let copy = desk.copy().await?;
+        let now = parts.clock.now();
         let written = async {
             let sink = (parts.open_sink)(out)?;
-            write(sink.as_ref(), &copy).await
+            write(sink.as_ref(), parts.registry.as_ref(), now).await
         };
         match written.await {
-            Ok(path) => {
-                tracing::info!(accounts = copy.accounts.len(), path, "registry.copied");
+            Ok((accounts, path)) => {
+                tracing::info!(accounts, path, "registry.copied");
                 self.due = Instant::now() + EVERY;
             }
-            Err(error) => {
+            Err(Failure::Store(error)) => return Err(error),
+            Err(Failure::Sink(error)) => {
                 tracing::error!(%error, "registry.not_copied: a lost store could not be restored; tried again soon");
                 self.due = Instant::now() + AGAIN;
             }
@@ -58,12 +57,46 @@ impl RegistryBackup {
     }
 }
 
-/// Writes a copy, and removes the oldest ones.
-async fn write(sink: &dyn Sink, copy: &RegistryCopy) -> Result<String, SinkError> {
-    let text = serde_json::to_vec_pretty(copy).map_err(|error| SinkError::Refused(error.to_string()))?;
-    let path = format!("{REGISTRY_FOLDER}/accounts-{}.json", copy.at.strftime("%Y%m%dT%H%M%SZ"));
+#[derive(Debug)]
+enum Failure {
+    Store(StoreError),
+    Sink(SinkError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(error)
+    }
+}
+
+/// Writes a copy, a [`RegistryCopy`](crate::RegistryCopy) page by page however many accounts there are, and removes the
+/// oldest ones. Answers how many accounts it holds, and where it is.
+async fn write(sink: &dyn Sink, registry: &dyn AccountRegistry, at: Timestamp) -> Result<(u64, String), Failure> {
+    let path = format!("{REGISTRY_FOLDER}/accounts-{}.json", at.strftime("%Y%m%dT%H%M%SZ"));
     let mut file = sink.create(&path).await?;
-    file.write(text).await?;
+    file.write(format!("{{\n\"format\": {COPY_FORMAT},\n\"at\": \"{at}\",\n\"accounts\": [").into_bytes()).await?;
+    let (mut written, mut after) = (0, None::<AccountId>);
+    loop {
+        let page = registry.registered_accounts(after.as_ref(), PAGE).await?;
+        let mut text = Vec::new();
+        for account in &page {
+            text.extend_from_slice(if written == 0 { b"\n" } else { b",\n" });
+            serde_json::to_writer(&mut text, account).map_err(|error| SinkError::Refused(error.to_string()))?;
+            written += 1;
+        }
+        file.write(text).await?;
+        if page.len() < PAGE {
+            break;
+        }
+        after = page.last().map(|account| account.id.clone());
+    }
+    file.write(b"\n]\n}\n".to_vec()).await?;
     file.commit().await?;
     let mut copies: Vec<String> = sink.list(REGISTRY_FOLDER).await?;
     copies.retain(|path| path.starts_with(&format!("{REGISTRY_FOLDER}/accounts-")));
@@ -73,5 +106,5 @@ async fn write(sink: &dyn Sink, copy: &RegistryCopy) -> Result<String, SinkError
     for old in &copies[..spare] {
         sink.remove(old).await?;
     }
-    Ok(sink.locate(&path))
+    Ok((written, sink.locate(&path)))
 }

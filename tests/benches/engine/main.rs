@@ -1,6 +1,6 @@
 //! How fast is a call through the whole path (gate, limiter, session, signature, HTTP, parsing, redaction), beside a
 //! bare loop of signed requests with the same HTTP client that parses the same answers to the same JSON, and beside
-//! the typed SDK client making the same calls?
+//! the typed SDK client and boto3 (sixteen threads) making the same calls?
 //!
 //! The simulator is a process on one core, the client a process on the other; rounds are interleaved, and the table
 //! shows medians. Every figure is worth something only beside the others of the same run.
@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail};
 use fleetscan_simulator::{Config, Limits, Simulator, WorldKind};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -27,14 +28,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 5;
 const SECONDS: u64 = 4;
 
+/// The way that is not this program's: `tests/bench/caller.py`, by the tests' Python.
+const BOTO3: &str = "boto3";
+
 /// What is called: an id for the table, the catalogue's service and operation, and who can call it.
 ///
 /// In the last, every item holds a trust policy with an ExternalId to hide, which neither the bare loop nor the SDK does:
 /// the price of that, at its highest.
 const CALLS: [(&str, &str, &str, &[&str]); 3] = [
-    ("json", "lambda", "ListFunctions", &["bare", "engine"]),
-    ("xml", "iam", "ListUsers", &["bare", "engine", "sdk"]),
-    ("hiding", "iam", "ListRoles", &["bare", "engine", "sdk"]),
+    ("json", "lambda", "ListFunctions", &["bare", "engine", BOTO3]),
+    ("xml", "iam", "ListUsers", &["bare", "engine", "sdk", BOTO3]),
+    ("hiding", "iam", "ListRoles", &["bare", "engine", "sdk", BOTO3]),
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -76,16 +80,22 @@ async fn simulate() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// This program again, on one core.
-fn pinned(core: usize) -> anyhow::Result<Command> {
-    let exe = std::env::current_exe()?;
+/// A program on one core.
+fn pinned(core: usize, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.arg("-c").arg(core.to_string()).arg(exe);
-    Ok(command)
+    command.arg("-c").arg(core.to_string()).arg(program);
+    command
+}
+
+/// The tests' Python, where `tests/run` has installed it.
+fn python() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Some(target.join("test-venv/bin/python")).filter(|python| python.exists())
 }
 
 fn compare() -> anyhow::Result<()> {
-    let mut simulator = pinned(1)?
+    let mut simulator = pinned(1, &std::env::current_exe()?)
         .arg("simulate")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -109,11 +119,25 @@ fn end(simulator: &mut Child) -> anyhow::Result<()> {
 }
 
 fn measure(target: &[&str]) -> anyhow::Result<Vec<Sample>> {
+    let (own, python) = (std::env::current_exe()?, python());
+    if python.is_none() {
+        writeln!(std::io::stderr(), "without boto3: ./tests/run installs the Python packages that it needs")?;
+    }
+    let caller = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/caller.py");
     let mut samples = Vec::new();
     for round in 0..ROUNDS {
         for (id, service, operation, ways) in CALLS {
             for way in ways {
-                let output = pinned(0)?.args(["client", way, service, operation]).args(target).output()?;
+                let mut client = match (*way, &python) {
+                    (BOTO3, None) => continue,
+                    (BOTO3, Some(python)) => pinned(0, python),
+                    _ => pinned(0, &own),
+                };
+                let seconds = SECONDS.to_string();
+                let output = match *way {
+                    BOTO3 => client.arg(caller).args([service, operation]).args(target).arg(seconds).output()?,
+                    _ => client.args(["client", way, service, operation]).args(target).output()?,
+                };
                 if !output.status.success() {
                     bail!("{way} {id}: {}", String::from_utf8_lossy(&output.stderr));
                 }

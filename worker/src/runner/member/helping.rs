@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Tasks that must wait in a shard for its move to be worth the new sessions that it costs.
 const WORTH_MOVING: u64 = 8;
 
-/// What a worker with little to do asks for: the fullest shards of the one that has most to do, until half of what
-/// waits there is asked for; but for those that it leaves to another version's workers.
-pub(super) fn wishes(me: &str, others: &[WorkerReport], left: &Left) -> BTreeSet<u16> {
+/// What a worker at which little waits asks for: the fullest shards of the one that has most to do, until half of what
+/// waits there beyond its own is asked for; but for those that it leaves to another version's workers.
+pub(super) fn wishes(me: &str, mine: u64, others: &[WorkerReport], left: &Left) -> BTreeSet<u16> {
     let waiting = |other: &WorkerReport| other.shards.values().sum::<u64>();
     let most = others.iter().filter(|other| other.worker != me && other.shards.len() > 1).max_by_key(|o| waiting(o));
     let Some(most) = most else { return BTreeSet::new() };
     let known = most.shards.iter().filter(|(shard, _)| !left.leaves(me, **shard));
-    half(known.map(|(shard, n)| (*shard, *n)), waiting(most))
+    half(known.map(|(shard, n)| (*shard, *n)), waiting(most).saturating_sub(mine))
 }
 
 /// Which of the shards that others ask for a worker gives: no more than half of what waits at it, and never its last.
@@ -61,17 +61,20 @@ mod tests {
             report("a", &[(2, 30), (3, 20)]),
             report("b", &[(4, 40), (5, 60), (6, 30), (7, 30), (8, 2)]),
         ];
-        assert_eq!(wishes("me", &others, &Left::default()), [5].into(), "60 and 40 would be more than half of 162");
-        assert_eq!(wishes("b", &others[..2], &Left::default()), [1].into());
-        assert!(wishes("me", &[report("a", &[(2, 30)])], &Left::default()).is_empty(), "its only shard stays");
+        assert_eq!(wishes("me", 0, &others, &Left::default()), [5].into(), "60 and 40 would be more than half of 162");
+        assert_eq!(wishes("b", 0, &others[..2], &Left::default()), [1].into());
+        assert!(wishes("me", 0, &[report("a", &[(2, 30)])], &Left::default()).is_empty(), "its only shard stays");
         assert!(
-            wishes("me", &[report("a", &[(2, 30), (3, 0)])], &Left::default()).is_empty(),
+            wishes("me", 0, &[report("a", &[(2, 30), (3, 0)])], &Left::default()).is_empty(),
             "all that it has to do stays"
         );
         assert!(
-            wishes("me", &[report("a", &[(2, 3), (3, 3)])], &Left::default()).is_empty(),
+            wishes("me", 0, &[report("a", &[(2, 3), (3, 3)])], &Left::default()).is_empty(),
             "too little for new sessions"
         );
+        let uneven = [report("a", &[(2, 30), (3, 20), (4, 10)])];
+        assert_eq!(wishes("me", 20, &uneven, &Left::default()), [2].into(), "of the 40 that it has more, about half");
+        assert!(wishes("me", 40, &uneven, &Left::default()).is_empty(), "what it has more is less than any shard");
     }
 
     #[test]

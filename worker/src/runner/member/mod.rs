@@ -25,8 +25,11 @@ const BACKLOG_BEATS: u64 = 2;
 const LEFT_FOR: Duration = Duration::from_secs(600);
 /// A shard that is given back stops its calls after so long, should its cells not hand in before.
 const CEDE_PATIENCE: Duration = Duration::from_secs(30);
-/// Beats without work after which a worker offers help: less may be the moment between two pages.
+/// Beats with little to do after which a worker offers help: less may be the moment between two pages.
 const IDLE_BEATS: u32 = 2;
+/// So many times the cells that it works on at once are little to do: help takes some seconds to come, and whoever asks
+/// for it when nothing is left stands idle for them.
+const LITTLE: u64 = 4;
 /// A shard is not handed on for so long after it was taken, lest it goes round among idle workers.
 const SETTLED: Duration = Duration::from_secs(10);
 /// A shard that was given to a helper is left to it for so long; if nobody took it by then, its giver does.
@@ -68,6 +71,8 @@ pub(super) struct Member {
     /// The worker that each shard prefers of these fellows: the same until they change.
     preferred: BTreeMap<u16, String>,
     chosen: BTreeSet<u16>,
+    /// The chosen ones that the prefetch is divided among; none: all.
+    busy: BTreeSet<u16>,
     barred_version: Option<u64>,
     beats: u64,
 }
@@ -91,6 +96,7 @@ impl Member {
             left: Left::default(),
             preferred: BTreeMap::new(),
             chosen: BTreeSet::new(),
+            busy: BTreeSet::new(),
             barred_version: None,
             beats: 0,
         }
@@ -151,6 +157,7 @@ impl Member {
         self.cede(&orders).await?;
         self.take().await?;
         self.choose().await;
+        self.concentrate().await;
         Ok(())
     }
 
@@ -279,8 +286,7 @@ impl Member {
         let asked = self.others.iter().filter(|other| other.worker != self.name()).flat_map(|other| &other.wants);
         let may_go = |leased: &Leased| leased.ceding_since.is_none() && leased.taken.elapsed() >= SETTLED;
         let free = self.leased.iter().filter(|(_, leased)| may_go(leased)).map(|(s, _)| (*s, self.waiting(*s)));
-        let waiting = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
-        gifts(&asked.copied().collect(), &free.collect(), waiting)
+        gifts(&asked.copied().collect(), &free.collect(), self.all_waiting())
     }
 
     /// Leases the shards that prefer this worker, those that nobody has, and those that need help.
@@ -311,7 +317,7 @@ impl Member {
         }
         if self.idle >= IDLE_BEATS && (self.wants.is_empty() || self.wants_since.elapsed() >= GIVEN) {
             self.wants.retain(|shard| !self.others.iter().any(|other| other.shards.contains_key(shard)));
-            self.wants.extend(wishes(&self.worker.config.name, &self.others, &self.left));
+            self.wants.extend(wishes(self.name(), self.all_waiting(), &self.others, &self.left));
             self.wants_since = Instant::now();
         }
         Ok(())
@@ -333,10 +339,12 @@ impl Member {
     }
 
     fn has_little_to_do(&self) -> bool {
-        // Help takes some seconds to come, so it is asked for before nothing is left.
-        let room = u64::from(self.worker.config.cells) / 2;
-        let waiting: u64 = self.leased.keys().map(|shard| self.waiting(*shard)).sum();
-        waiting == 0 && self.worker.desk.len() as u64 <= room
+        self.all_waiting() + self.worker.desk.len() as u64 <= LITTLE * u64::from(self.worker.config.cells)
+    }
+
+    /// What waits in all shards that are leased.
+    fn all_waiting(&self) -> u64 {
+        self.leased.keys().map(|shard| self.waiting(*shard)).sum()
     }
 
     /// Takes tasks from the shards that are leased and not being given back.
@@ -347,9 +355,29 @@ impl Member {
             return;
         }
         match self.consumer.choose(Shards::Only(chosen.clone())).await {
-            Ok(()) => self.chosen = chosen,
+            Ok(()) => (self.chosen, self.busy) = (chosen, BTreeSet::new()),
             // Tried again at the next beat; what comes meanwhile of other shards is given back.
             Err(error) => tracing::warn!(error = %error, "member.choose_failed"),
+        }
+    }
+
+    /// Fetches more of the shards in which tasks wait where there is room for them: each shard has its part of what is
+    /// fetched, and those of empty ones would lie idle. Where there is none, all shards have the same again.
+    async fn concentrate(&mut self) {
+        let has_room = 2 * self.worker.desk.len() < usize::from(self.worker.config.cells);
+        let waiting: BTreeSet<u16> = self.chosen.iter().copied().filter(|shard| self.waiting(*shard) > 0).collect();
+        let busy = match has_room {
+            true if waiting.is_empty() || (self.busy.is_empty() && waiting == self.chosen) => return,
+            true => waiting,
+            false if waiting.is_subset(&self.busy) => return,
+            false => BTreeSet::new(),
+        };
+        if busy == self.busy {
+            return;
+        }
+        match self.consumer.concentrate(busy.clone()).await {
+            Ok(()) => self.busy = busy,
+            Err(error) => tracing::warn!(error = %error, "member.concentrate_failed"),
         }
     }
 
