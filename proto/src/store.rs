@@ -221,6 +221,14 @@ pub struct CellProgress {
     pub catalogue: Option<String>,
 }
 
+impl CellProgress {
+    /// What is left of a result that is to be read anew: its cost.
+    pub fn anew(line: &LedgerLine) -> Self {
+        let totals = WorkTotals { records: 0, ..line.totals.clone() };
+        Self { totals, started_at: line.started_at, ..Self::default() }
+    }
+}
+
 /// What a worker may do with a cell that it was handed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Begin {
@@ -539,6 +547,15 @@ pub trait Store: Send + Sync + 'static {
         from: Outcome,
         to: Outcome,
     ) -> Result<u64, StoreError>;
+
+    /// A cell that ended with this line is pending again under a new generation, with nothing but what it has cost
+    /// ([`CellProgress::anew`]): what the line lists cannot be read. One that ended otherwise, or was reopened so `most`
+    /// times, is left alone. Answers whether it is pending now, which it also is where an earlier answer got lost.
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError>;
+
+    /// Puts another line in the place of the one that a cell ended with, if that still stands. Answers whether the other
+    /// one stands now, which it also does where an earlier answer got lost.
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError>;
 
     /// Pending cells, in the order of [`Cell`], after `after`, at most `limit`; of one account where one is named.
     async fn pending_cells(

@@ -256,6 +256,14 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.amend(account, from, to)))
     }
 
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError> {
+        Ok(self.with(scan, |s| s.reopen_cell(line, most)))
+    }
+
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError> {
+        Ok(self.with(scan, |s| s.replace_line(line, by)))
+    }
+
     async fn pending_cells(
         &self,
         scan: &ScanId,

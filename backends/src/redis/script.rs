@@ -32,6 +32,8 @@ scripts! {
     COMPLETE: "complete.lua";
     AMEND: "amend.lua";
     REOPEN_ACCOUNT: "reopen_account.lua";
+    REOPEN_CELL: "reopen_cell.lua";
+    REPLACE_LINE: "replace_line.lua";
     HASTEN: "hasten.lua";
     TAKE_HASTENED: "take_hastened.lua";
     COUNT_ASSUMED: "count_assumed.lua";
