@@ -125,7 +125,7 @@ impl Run<'_> {
     /// A probe that nobody waits for any more: the account's cells will end with this outcome.
     pub(crate) async fn end_probe(&self, row: &ScanAccount, outcome: Outcome, reason: &str) -> Result<(), ScanError> {
         let at = self.parts.clock.now();
-        let failure = ProbeFailure { outcome, reason: reason.to_owned(), code: None, request_id: None, at };
+        let failure = ProbeFailure { outcome, reason: reason.to_owned(), code: None, request_id: None, tries: 0, at };
         let probe = || Err(failure.clone());
         let (store, scan) = (&self.parts.store, &self.spec.id);
         insist!(self.options, store.record_probe(scan, &row.account, row.generation, probe()))?;

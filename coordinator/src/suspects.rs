@@ -133,7 +133,7 @@ impl Run<'_> {
             at: f.at,
             code: f.code.clone().unwrap_or_default(),
             request_id: f.request_id.clone(),
-            tries: 1,
+            tries: f.tries.max(1),
             doing: "probe".to_owned(),
             our_fault: false,
         });

@@ -169,6 +169,9 @@ pub struct ProbeFailure {
     pub code: Option<String>,
     /// AWS's request id, where AWS answered.
     pub request_id: Option<String>,
+    /// How many times AssumeRole was asked that was denied; 0 where it was not, or an older version did not say.
+    #[serde(default)]
+    pub tries: u32,
     /// When.
     pub at: Timestamp,
 }

@@ -54,7 +54,8 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     fn failure(&self, outcome: Outcome, reason: impl Into<String>) -> ProbeFailure {
-        ProbeFailure { outcome, reason: reason.into(), code: None, request_id: None, at: self.caller.clock.now() }
+        let at = self.caller.clock.now();
+        ProbeFailure { outcome, reason: reason.into(), code: None, request_id: None, tries: 0, at }
     }
 
     async fn call(&self, service: &str, operation: &str, params: &Map<String, Value>) -> Result<Value, CallError> {
@@ -117,7 +118,7 @@ impl Prober<'_> {
             }
             SessionError::Denied { code, request_id, tries, .. } => {
                 let mut failure = self.failure(Outcome::Unconfirmed, format!("AssumeRole was denied, asked {tries} times: the role is gone, or its trust or ExternalId is another"));
-                (failure.code, failure.request_id) = (Some(code), request_id);
+                (failure.code, failure.request_id, failure.tries) = (Some(code), request_id, tries);
                 Ok(Err(failure))
             }
             SessionError::NoGrant => Ok(Err(self.failure(Outcome::Cancelled, reason))),

@@ -42,7 +42,8 @@ async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_
     let gone = |task: &TaskKind, _: Duration| if *account(task) == id(2) { Reply::Denied } else { Reply::Answer(1) };
     let (scan, manifest) = world.scan(gone).await;
     assert!(manifest.complete);
-    assert_eq!(world.state(2).await, Some(AccountState::Revoked));
+    let status = world.store.account_status(&id(2)).await.unwrap().unwrap();
+    assert_eq!((status.state, status.evidence["tries"].as_str()), (AccountState::Revoked, "2"));
     let lines = world.ledger(&scan).await;
     let revoked = lines.iter().filter(|line| line.outcome == Outcome::Revoked);
     assert!(revoked.clone().count() > 0 && revoked.clone().all(|line| line.cell.account == id(2)));

@@ -49,6 +49,6 @@ impl Worker {
     }
 
     fn probe_failure(&self, outcome: Outcome, reason: String) -> ProbeFailure {
-        ProbeFailure { outcome, reason, code: None, request_id: None, at: self.parts.clock.now() }
+        ProbeFailure { outcome, reason, code: None, request_id: None, tries: 0, at: self.parts.clock.now() }
     }
 }

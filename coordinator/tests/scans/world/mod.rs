@@ -283,6 +283,7 @@ impl FakeWorker {
                 reason: "AssumeRole was denied".into(),
                 code: Some("AccessDenied".into()),
                 request_id: None,
+                tries: 2,
                 at,
             }),
             Reply::Defer(seconds) => return Some((gen_, Duration::from_secs(seconds))),
