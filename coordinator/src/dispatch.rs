@@ -74,6 +74,7 @@ impl Run<'_> {
         self.probed_up_to = if page.len() < PAGE { None } else { page.last().map(|row| row.account.clone()) };
         for ScanAccount { account, probe, .. } in page {
             self.probing.remove(&account);
+            self.probe_answered(&account).await?;
             match probe {
                 None => {}
                 Some(Ok(probe)) => self.admit(&account, &probe).await?,

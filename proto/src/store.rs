@@ -387,7 +387,8 @@ pub struct AccountChange {
 }
 
 /// AssumeRole was denied for an account that is part of a scan: evidence for whoever decides what that means. While it
-/// is open, the account's cells wait.
+/// is open, the account's cells wait. Of a probe one is opened where a policy of our own identity denies it: the probe
+/// is put off and asked again by its worker, however long that takes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AssumeDenial {
     /// In which scan.
@@ -402,10 +403,15 @@ pub struct AssumeDenial {
     pub request_id: Option<String>,
     /// How many times AssumeRole was tried.
     pub tries: u32,
-    /// What the worker was doing: `probe`, or the cell.
+    /// What the worker was doing: [`AssumeDenial::PROBE`], or the cell.
     pub doing: String,
     /// AWS's text says that our own identity's policy denies it.
     pub our_fault: bool,
+}
+
+impl AssumeDenial {
+    /// What [`AssumeDenial::doing`] says of an account's probe.
+    pub const PROBE: &str = "probe";
 }
 
 /// What a limiter learned of one bucket, kept for the next scan.
