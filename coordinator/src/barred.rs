@@ -35,7 +35,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn leave_alone(&mut self, account: &AccountId) -> Result<(), ScanError> {
+    pub(crate) async fn leave_alone(&mut self, account: &AccountId) -> Result<(), ScanError> {
         let (store, scan) = (&self.parts.store, &self.spec.id);
         let Some(row) = insist!(self.options, store.scan_account(scan, account))? else { return Ok(()) };
         if row.state == ScanAccountState::Planned {

@@ -1,7 +1,7 @@
 //! Accounts whose AssumeRole was denied, until it is decided what that means.
 
 use crate::{
-    ScanError,
+    ScanError, barred,
     error::insist,
     fleet::Force,
     revocation::{self, Denied, Known, Tally, Verdict},
@@ -359,23 +359,9 @@ impl Run<'_> {
     async fn revoke(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
         let account = &suspect.denial.account;
         let reason = "the role no longer lets us in";
-        let known = Known::of(suspect.status.as_ref());
-        if known == Known::Worked {
-            let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
-            let mut status = revoked(suspect, now);
-            // No account that had worked is given up before the hub has answered.
-            status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
-            if let Some(standing) = away {
-                status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
-            }
-            insist!(self.options, self.parts.store.set_account_status(&status))?;
-            self.suspects.revocations += 1;
-            let code = &suspect.denial.code;
-            let request_id = suspect.denial.request_id.as_deref();
-            tracing::warn!(
-                scan = %self.spec.id, %account, %code, aws.request_id = request_id,
-                "account.revoked: AssumeRole is denied, and that is confirmed"
-            );
+        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, now).await? {
+            // The operator's wish stands: what is left of the scan there ends as it does with every such account.
+            return self.leave_alone(account).await;
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
@@ -388,6 +374,38 @@ impl Run<'_> {
             }
         }
         self.close(suspect, now).await
+    }
+
+    /// Marks a confirmed account, unless another scan has done so. False: an operator paused or disconnected it meanwhile.
+    async fn mark_revoked(&mut self, suspect: &Suspect, now: Timestamp) -> Result<bool, ScanError> {
+        let (account, store) = (&suspect.denial.account, &self.parts.store);
+        let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
+        loop {
+            let before = insist!(self.options, store.account_status(account))?;
+            match before.as_ref().map(|status| status.state) {
+                Some(state) if barred::is_an_operators(state) => return Ok(false),
+                Some(AccountState::Revoked) => return Ok(true),
+                _ => {}
+            }
+            let mut status = revoked(suspect, before.as_ref(), now);
+            // No account that had worked is given up before the hub has answered.
+            status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
+            if let Some(standing) = away {
+                status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
+            }
+            // Somebody else's change comes first, and is looked at again; there are few of them.
+            if insist!(self.options, store.change_account_status(before.as_ref(), &status))? {
+                break;
+            }
+        }
+        self.suspects.revocations += 1;
+        let code = &suspect.denial.code;
+        let request_id = suspect.denial.request_id.as_deref();
+        tracing::warn!(
+            scan = %self.spec.id, %account, %code, aws.request_id = request_id,
+            "account.revoked: AssumeRole is denied, and that is confirmed"
+        );
+        Ok(true)
     }
 
     /// No verdict in time: the account keeps its state, and its cells say that they are not known.
@@ -403,9 +421,9 @@ impl Run<'_> {
         let account = &suspect.denial.account;
         let now = self.parts.clock.now();
         if suspect.status.is_none() {
-            let mut status = revoked(suspect, now);
-            status.state = AccountState::Pending;
-            insist!(self.options, self.parts.store.set_account_status(&status))?;
+            let status = AccountStatus { state: AccountState::Pending, ..revoked(suspect, None, now) };
+            // Whatever somebody else has made of it since, stands.
+            insist!(self.options, self.parts.store.change_account_status(None, &status))?;
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
@@ -474,7 +492,7 @@ fn said_by_organisation(standing: MemberStanding) -> &'static str {
 }
 
 /// The status of an account that took its role away, with the evidence for it.
-fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
+fn revoked(suspect: &Suspect, before: Option<&AccountStatus>, now: Timestamp) -> AccountStatus {
     let denial = &suspect.denial;
     let mut evidence = BTreeMap::from([
         ("denied_at".to_owned(), denial.at.to_string()),
@@ -489,7 +507,7 @@ fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
         account: denial.account.clone(),
         state: AccountState::Revoked,
         since: now,
-        last_success: suspect.status.as_ref().and_then(|status| status.last_success),
+        last_success: before.and_then(|status| status.last_success),
         denied: Vec::new(),
         evidence,
     }
