@@ -239,11 +239,16 @@ impl Connections {
         .await
     }
 
-    /// Ends a pause. The account is what it was before, as far as is known.
+    /// Ends a pause. The account is what it was before, as far as is known: one that was revoked is so until it lets us in.
     pub async fn resume(&self, id: &AccountId) -> Result<(), ConnectionError> {
         self.known(id).await?;
+        let history = self.store.account_history(id).await?;
+        let before_pause =
+            history.iter().rev().find(|change| change.to == AccountState::Paused && change.from != Some(change.to));
+        let was_revoked = before_pause.is_some_and(|change| change.from == Some(AccountState::Revoked));
         self.set_state(id, "resume", |before| match before {
             Some(status) if status.state == AccountState::Paused => Ok(match status.last_success {
+                _ if was_revoked => AccountState::Revoked,
                 None => AccountState::Pending,
                 Some(_) if !status.denied.is_empty() => AccountState::Degraded,
                 Some(_) => AccountState::Active,

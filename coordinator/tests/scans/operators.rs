@@ -7,7 +7,8 @@ use crate::{
 use fleetscan_backends::embedded::EmbeddedStore;
 use fleetscan_coordinator::{ConnectionError, Connections};
 use fleetscan_proto::{
-    AccountRegistry as _, AccountState, AccountStatus, RegisteredAccount, Store as _, SystemClock, TaskKind,
+    AccountRegistry as _, AccountState, AccountStatus, EventTrail as _, RegisteredAccount, Store as _, SystemClock,
+    TaskKind,
 };
 use serde_json::json;
 use std::{
@@ -91,4 +92,30 @@ async fn an_account_that_is_paused_before_its_verdict_is_not_marked_revoked() {
     let (_, manifest) = world.scan(script).await;
     assert_eq!(world.state(2).await, Some(AccountState::Paused));
     assert_eq!((manifest.cells.get("revoked"), manifest.cells["cancelled"]), (None, 5));
+}
+
+#[tokio::test]
+async fn an_account_that_was_revoked_before_its_pause_is_so_after_it() {
+    for state in [AccountState::Revoked, AccountState::Degraded, AccountState::Active, AccountState::Pending] {
+        let denied =
+            fleetscan_proto::Denial { action: "sns:ListTopics".into(), by: fleetscan_proto::DeniedBy::Identity };
+        let mut before = status(state, 1);
+        before.last_success = (state != AccountState::Pending).then_some(jiff::Timestamp::UNIX_EPOCH);
+        before.denied.extend((state == AccountState::Degraded).then_some(denied));
+        let desk = desk(before, Vec::new()).await;
+        let told = desk.store.newest_event().await.expect("readable");
+        for _ in 0..2 {
+            desk.connections.pause(&account()).await.expect("paused");
+            desk.connections.pause(&account()).await.expect("paused again");
+            desk.connections.resume(&account()).await.expect("resumed");
+            assert_eq!(desk.state().await, state);
+        }
+        assert_eq!(desk.store.newest_event().await.expect("readable"), told, "operators' acts are told to nobody");
+        let let_in = jiff::Timestamp::now();
+        desk.connections.verified(&account(), Some(let_in), "fine").await.expect("noted");
+        let kinds: Vec<String> =
+            desk.store.events(told, 9).await.expect("readable").into_iter().map(|one| one.event.kind).collect();
+        let reinstated = state == AccountState::Revoked;
+        assert_eq!(kinds, vec!["account.reinstated".to_owned(); usize::from(reinstated)], "{state:?}");
+    }
 }
