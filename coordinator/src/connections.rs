@@ -274,7 +274,7 @@ impl Connections {
                 if connected || state.is_some_and(|state| state != AccountState::Disconnected) {
                     self.set_state(id, "remove", |_| Ok(AccountState::Disconnected)).await?;
                 }
-                // After the state: who still reads there stops by it, and remembers no more. Said again, it erases again.
+                // After the state: from then on nothing more is kept, whoever still reads there.
                 return Ok(self.store.forget_activity(id).await?);
             }
         }

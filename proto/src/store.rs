@@ -638,7 +638,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds to it what was read, forgets what is older than `oldest` and what is too much ([`Activity::settle`]), and
     /// answers what is known now. Whoever read it, and for whichever scan: it is as true. What nobody added to for 90
-    /// days is forgotten.
+    /// days is forgotten. Of an account that is [`AccountState::Disconnected`] nothing is kept, whoever still reads
+    /// there, and what was read is all that is answered.
     async fn add_activity(
         &self,
         account: &AccountId,

@@ -386,6 +386,9 @@ impl Store for MemoryStore {
         oldest: Timestamp,
     ) -> Result<Activity, StoreError> {
         let mut all = self.lock();
+        if all.statuses.get(account).is_some_and(|status| status.state == AccountState::Disconnected) {
+            return Ok(news.clone());
+        }
         let known = all.activity.entry(account.clone()).or_default().entry(region.to_owned()).or_default();
         known.merge(news);
         known.settle(oldest.as_second());

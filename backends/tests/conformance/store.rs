@@ -88,6 +88,7 @@ macro_rules! store_conformance {
             activity_that_is_old_falls_out
             of_concurrent_additions_of_activity_none_is_lost
             forgotten_activity_is_gone_in_every_region_and_others_keep_theirs
+            of_a_disconnected_account_no_activity_is_kept
         );
         $crate::conformance::store::store_conformance!(@cases model, $factory, $runtime,
             any_sequence_of_changes_agrees_with_the_model
