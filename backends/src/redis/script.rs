@@ -39,6 +39,7 @@ scripts! {
     COUNT_ASSUMED: "count_assumed.lua";
     STATUS: "status.lua";
     OWE: "owe.lua";
+    SETTLE_DEBTS: "settle_debts.lua";
     APPEND_EVENT: "append_event.lua";
     NOTE_ACT: "note_act.lua";
     TAKE_LEASE: "take_lease.lua";
