@@ -358,16 +358,20 @@ impl Run<'_> {
 
     async fn revoke(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
         let account = &suspect.denial.account;
-        let reason = "the role no longer lets us in";
-        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, now).await? {
+        let away = insist!(self.options, self.parts.accounts.describe(account))?.away.map(said_by_organisation);
+        let reason = match away {
+            Some(said) => format!("the role no longer lets us in: the account is {said}"),
+            None => "the role no longer lets us in".to_owned(),
+        };
+        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, away, now).await? {
             // The operator's wish stands: what is left of the scan there ends as it does with every such account.
             return self.leave_alone(account).await;
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
-            Interrupted::Probe | Interrupted::OurProbe => self.give_up(account, Outcome::Revoked, reason).await?,
+            Interrupted::Probe | Interrupted::OurProbe => self.give_up(account, Outcome::Revoked, &reason).await?,
             Interrupted::Cells => {
-                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Revoked, reason, now))?;
+                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Revoked, &reason, now))?;
                 for meanwhile in [Outcome::Unconfirmed, Outcome::Denied] {
                     insist!(self.options, store.amend_cells(scan, account, meanwhile, Outcome::Revoked))?;
                 }
@@ -377,9 +381,8 @@ impl Run<'_> {
     }
 
     /// Marks a confirmed account, unless another scan has done so. False: an operator paused or disconnected it meanwhile.
-    async fn mark_revoked(&mut self, suspect: &Suspect, now: Timestamp) -> Result<bool, ScanError> {
+    async fn mark_revoked(&mut self, suspect: &Suspect, away: Option<&str>, now: Timestamp) -> Result<bool, ScanError> {
         let (account, store) = (&suspect.denial.account, &self.parts.store);
-        let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
         loop {
             let before = insist!(self.options, store.account_status(account))?;
             match before.as_ref().map(|status| status.state) {
@@ -390,8 +393,8 @@ impl Run<'_> {
             let mut status = revoked(suspect, before.as_ref(), now);
             // No account that had worked is given up before the hub has answered.
             status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
-            if let Some(standing) = away {
-                status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
+            if let Some(said) = away {
+                status.evidence.insert("organisation".to_owned(), said.to_owned());
             }
             // Somebody else's change comes first, and is looked at again; there are few of them.
             if insist!(self.options, store.change_account_status(before.as_ref(), &status))? {
@@ -402,7 +405,7 @@ impl Run<'_> {
         let code = &suspect.denial.code;
         let request_id = suspect.denial.request_id.as_deref();
         tracing::warn!(
-            scan = %self.spec.id, %account, %code, aws.request_id = request_id,
+            scan = %self.spec.id, %account, %code, aws.request_id = request_id, organisation = away,
             "account.revoked: AssumeRole is denied, and that is confirmed"
         );
         Ok(true)
