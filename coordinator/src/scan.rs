@@ -55,6 +55,9 @@ pub struct FleetLink {
     pub losses: watch::Receiver<u64>,
     /// What an operator decided in the breaker's place.
     pub forced: watch::Receiver<Option<Force>>,
+    /// Up to which of the fleet's orders ([`Orders::barred_version`](fleetscan_proto::Orders::barred_version)) accounts may
+    /// have been paused or disconnected.
+    pub barred: watch::Receiver<u64>,
     /// After so long at the latest a worker hands in what it has of a cell.
     pub slice: Duration,
 }

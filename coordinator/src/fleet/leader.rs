@@ -58,6 +58,7 @@ pub(super) struct Leader<'a> {
     waiting: WaitingScans,
     losses: watch::Sender<u64>,
     forced: watch::Sender<Option<Force>>,
+    barred: watch::Sender<u64>,
     /// How the breaker stood when it was last told.
     breaker: Option<Breaker>,
     schedule: Schedule,
@@ -91,6 +92,7 @@ impl<'a> Leader<'a> {
             waiting: WaitingScans::default(),
             losses: watch::Sender::new(0),
             forced: watch::Sender::new(None),
+            barred: watch::Sender::new(0),
             breaker: None,
             schedule: Schedule::new(options.schedule.clone()),
             newcomers: Newcomers::default(),
@@ -163,6 +165,9 @@ impl<'a> Leader<'a> {
         self.watch_broker().await?;
         let forced = breaker::forced(self.parts.fleet.as_ref()).await?.map(|forced| forced.force);
         self.forced.send_if_modified(|before| std::mem::replace(before, forced) != forced);
+        // Asked here once for all scans, before any of them begins.
+        let barred = self.parts.fleet.orders().await?.barred_version;
+        self.barred.send_if_modified(|before| std::mem::replace(before, barred) != barred);
         let mut rows = self.parts.store.scans_under_way().await?;
         self.reap().await?;
         // Urgent ones first, then the oldest.
@@ -250,6 +255,7 @@ impl<'a> Leader<'a> {
                 fleet: Arc::clone(&self.parts.fleet),
                 losses: self.losses.subscribe(),
                 forced: self.forced.subscribe(),
+                barred: self.barred.subscribe(),
                 slice: self.options.slice,
             }),
         };
