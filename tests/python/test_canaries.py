@@ -4,18 +4,10 @@ import urllib.request
 
 import pytest
 
-import fleet
 import servers
 
 WORLD = ("--accounts", "12", "--seed", "5", "--latency-ms", "5", "--limits", "off", "--world", "lambda:ListFunctions=3;regions=1")
-
-
-@pytest.fixture
-def team(fleetscan, tmp_path):
-    one = fleet.Fleet(fleetscan, tmp_path, WORLD)
-    one.scope = ("--services", "lambda", "--regions", "us-east-1")
-    yield one
-    one.end()
+SCOPE = ("--services", "lambda", "--regions", "us-east-1")
 
 
 def states(team):

@@ -3,20 +3,16 @@ RabbitMQ and Redis, whose coordinator stands still while somebody else is at its
 
 import pytest
 
-import fleet
 import servers
 
-SMALL = ("--accounts", "4", "--seed", "5", "--latency-ms", "300", "--limits", "off", "--world", "lambda:ListFunctions=3,sns:ListTopics=3;regions=1")
+WORLD = ("--accounts", "4", "--seed", "5", "--latency-ms", "300", "--limits", "off", "--world", "lambda:ListFunctions=3,sns:ListTopics=3;regions=1")
+SCOPE = ("--services", "lambda,sns", "--regions", "us-east-1")
 
 
-@pytest.fixture
-def team(fleetscan, tmp_path):
-    one = fleet.Fleet(fleetscan, tmp_path, SMALL)
-    one.scope = ("--services", "lambda,sns", "--regions", "us-east-1")
-    one.led()
-    one.worker("worker-1")
-    yield one
-    one.end()
+@pytest.fixture(autouse=True)
+def at_work(team):
+    team.led()
+    team.worker("worker-1")
 
 
 def all_read(team):
