@@ -218,6 +218,55 @@ mod faults {
     }
 
     #[tokio::test]
+    async fn one_accounts_debt_that_cannot_be_paid_delays_no_others() {
+        let server = RedisServer::start(&[]);
+        let (store, account) = (store(&server).await, account());
+        let untold = format!("{{fleetscan:account:{account}}}:untold");
+        server.ask(&["RPUSH", &untold, "\"00 active what-a-newer-version-wrote\""]);
+        // Older than all others, and with many idle ones behind it.
+        server.ask(&["ZADD", "{fleetscan:fleet}:debts", "1", &format!("\"{account} 01\"")]);
+        let now = store.now().await.expect("a time").as_second();
+        let idle: Vec<String> =
+            (0..1_200).map(|n| format!("{} \"{} {n:032x}\"", now - 60, conformance::account(n))).collect();
+        for some in idle.chunks(100) {
+            server.ask(&["ZADD", "{fleetscan:fleet}:debts", &some.join(" ")]);
+        }
+        let killed = conformance::account(2_000);
+        let status = AccountStatus {
+            account: killed.clone(),
+            state: AccountState::Revoked,
+            since: conformance::at(9),
+            last_success: None,
+            denied: Vec::new(),
+            evidence: BTreeMap::new(),
+        };
+        let text = serde_json::to_string(&status).expect("JSON").replace('"', "\\\"");
+        let its = format!("{{fleetscan:account:{killed}}}:untold");
+        server.ask(&["RPUSH", &its, &format!("\"{:032x} active {text}\"", 7)]);
+        server.ask(&["ZADD", "{fleetscan:fleet}:debts", &(now - 30).to_string(), &format!("\"{killed} 02\"")]);
+        let told = store.events(0, 10).await.expect("the others' are told");
+        assert_eq!(told.iter().filter_map(|one| one.event.account()).collect::<Vec<_>>(), [killed]);
+        // Its changes are made all the same, and it stands among the debts once however often they are.
+        for (state, since) in [(AccountState::Active, 1), (AccountState::Revoked, 2), (AccountState::Active, 3)] {
+            let since = conformance::at(since);
+            let status = AccountStatus { account: account.clone(), state, since, ..status.clone() };
+            store.set_account_status(&status).await.expect("the change is made");
+        }
+        assert!(
+            server.ask(&["ZCARD", "{fleetscan:fleet}:debts"]).starts_with(":1203"),
+            "1,200 idle, two killed, one due"
+        );
+        assert!(!server.ask(&["ZSCORE", "{fleetscan:fleet}:debts", account.as_str()]).starts_with("$-1"));
+        // What was in the way is mended.
+        server.ask(&["LPOP", &untold]);
+        server.ask(&["ZADD", "{fleetscan:fleet}:debts", "1", account.as_str()]);
+        let told = store.events(1, 10).await.expect("readable");
+        let kinds: Vec<&str> = told.iter().map(|one| one.event.kind.as_str()).collect();
+        assert_eq!(kinds, ["account.revoked", "account.reinstated"]);
+        assert!(server.ask(&["ZSCORE", "{fleetscan:fleet}:debts", account.as_str()]).starts_with("$-1"), "paid");
+    }
+
+    #[tokio::test]
     async fn a_debt_is_paid_by_who_owes_it() {
         let server = RedisServer::start(&[]);
         let store = store(&server).await;

@@ -4,6 +4,7 @@ mod aws;
 mod broker;
 mod events;
 mod host;
+mod scans;
 mod store;
 
 use crate::{
@@ -59,6 +60,7 @@ async fn look(args: &DoctorArgs) -> Vec<Finding> {
                 note("results", host::shared_results(&args.out, &memory).await.map_err(said));
                 note("store", store::standing(args, &memory).await.map_err(said));
                 note("durability", store::durability(&args.store).await.map_err(said));
+                note("scans", scans::standing(&memory).await.map_err(said));
                 note("breaker", breaker(&memory).await.map_err(said));
                 note("events", events::standing(&memory).await.map_err(said));
                 if !args.canary.is_empty() {

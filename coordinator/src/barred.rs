@@ -16,7 +16,8 @@ impl Run<'_> {
     /// they have in work by themselves, and would be handed the rest. On one machine nobody else has the store meanwhile.
     pub(crate) async fn heed_operators(&mut self) -> Result<(), ScanError> {
         let Some(link) = &self.parts.fleet else { return Ok(()) };
-        let version = insist!(self.options, link.fleet.orders())?.barred_version;
+        // Read off before the statuses: what changes in between is looked at again.
+        let version = *link.barred.borrow();
         if self.barred_version == Some(version) {
             return Ok(());
         }
@@ -35,7 +36,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn leave_alone(&mut self, account: &AccountId) -> Result<(), ScanError> {
+    pub(crate) async fn leave_alone(&mut self, account: &AccountId) -> Result<(), ScanError> {
         let (store, scan) = (&self.parts.store, &self.spec.id);
         let Some(row) = insist!(self.options, store.scan_account(scan, account))? else { return Ok(()) };
         if row.state == ScanAccountState::Planned {

@@ -182,7 +182,9 @@ impl Connections {
                     }
                     self.note(&account.id, "connect", &changed).await?;
                 }
-                _ => self.set_state(&account.id, AccountState::Pending, "connect").await?,
+                _ => {
+                    self.set_state(&account.id, "connect", |_| Ok(AccountState::Pending)).await?;
+                }
             }
             return Ok(connected);
         }
@@ -226,23 +228,34 @@ impl Connections {
 
     /// Leaves an account alone from now on.
     pub async fn pause(&self, id: &AccountId) -> Result<(), ConnectionError> {
-        self.known(id).await?;
-        self.set_state(id, AccountState::Paused, "pause").await
+        if self.known(id).await?.grant.is_none() {
+            return Err(ConnectionError::Refused(format!("account {id} is disconnected: nothing is read there")));
+        }
+        self.set_state(id, "pause", |before| match before.map(|status| status.state) {
+            // It was removed since it was looked up.
+            Some(AccountState::Disconnected) => Err(busy(id)),
+            _ => Ok(AccountState::Paused),
+        })
+        .await
     }
 
-    /// Ends a pause. The account is what it was before, as far as is known.
+    /// Ends a pause. The account is what it was before, as far as is known: one that was revoked is so until it lets us in.
     pub async fn resume(&self, id: &AccountId) -> Result<(), ConnectionError> {
         self.known(id).await?;
-        let status = self.store.account_status(id).await?;
-        if status.as_ref().is_none_or(|status| status.state != AccountState::Paused) {
-            return Err(ConnectionError::Refused(format!("account {id} is not paused")));
-        }
-        let state = match status {
-            Some(status) if status.last_success.is_none() => AccountState::Pending,
-            Some(status) if !status.denied.is_empty() => AccountState::Degraded,
-            _ => AccountState::Active,
-        };
-        self.set_state(id, state, "resume").await
+        let history = self.store.account_history(id).await?;
+        let before_pause =
+            history.iter().rev().find(|change| change.to == AccountState::Paused && change.from != Some(change.to));
+        let was_revoked = before_pause.is_some_and(|change| change.from == Some(AccountState::Revoked));
+        self.set_state(id, "resume", |before| match before {
+            Some(status) if status.state == AccountState::Paused => Ok(match status.last_success {
+                _ if was_revoked => AccountState::Revoked,
+                None => AccountState::Pending,
+                Some(_) if !status.denied.is_empty() => AccountState::Degraded,
+                Some(_) => AccountState::Active,
+            }),
+            _ => Err(ConnectionError::Refused(format!("account {id} is not paused"))),
+        })
+        .await
     }
 
     /// Disconnects an account: its grant is erased at once, and for good.
@@ -259,9 +272,9 @@ impl Connections {
                 // Said again, it ends what was cut off.
                 let state = self.store.account_status(id).await?.map(|status| status.state);
                 if connected || state.is_some_and(|state| state != AccountState::Disconnected) {
-                    self.set_state(id, AccountState::Disconnected, "remove").await?;
+                    self.set_state(id, "remove", |_| Ok(AccountState::Disconnected)).await?;
                 }
-                // After the state: who still reads there stops by it, and remembers no more. Said again, it erases again.
+                // After the state: from then on nothing more is kept, whoever still reads there.
                 return Ok(self.store.forget_activity(id).await?);
             }
         }
@@ -372,20 +385,32 @@ impl Connections {
         Ok(self.store.note_act(id, self.clock.now(), &evidence).await?)
     }
 
-    async fn set_state(&self, id: &AccountId, state: AccountState, act: &str) -> Result<(), ConnectionError> {
+    /// Makes of an account's state what `wanted` says of its status, unless that changed meanwhile: then it is asked anew.
+    async fn set_state(
+        &self,
+        id: &AccountId,
+        act: &str,
+        wanted: impl Fn(Option<&AccountStatus>) -> Result<AccountState, ConnectionError>,
+    ) -> Result<(), ConnectionError> {
         let now = self.clock.now();
-        let before = self.store.account_status(id).await?;
-        let evidence = BTreeMap::from([("by".to_owned(), "operator".to_owned()), ("act".to_owned(), act.to_owned())]);
-        let keeps_memory = !matches!(state, AccountState::Pending | AccountState::Disconnected);
-        let status = AccountStatus {
-            account: id.clone(),
-            state,
-            since: now,
-            last_success: before.as_ref().filter(|_| keeps_memory).and_then(|status| status.last_success),
-            denied: before.filter(|_| keeps_memory).map(|status| status.denied).unwrap_or_default(),
-            evidence,
-        };
-        Ok(self.store.set_account_status(&status).await?)
+        for _ in 0..TRIES {
+            let before = self.store.account_status(id).await?;
+            let state = wanted(before.as_ref())?;
+            let evidence = [("by", "operator"), ("act", act)];
+            let keeps_memory = !matches!(state, AccountState::Pending | AccountState::Disconnected);
+            let status = AccountStatus {
+                account: id.clone(),
+                state,
+                since: now,
+                last_success: before.as_ref().filter(|_| keeps_memory).and_then(|status| status.last_success),
+                denied: before.clone().filter(|_| keeps_memory).map(|status| status.denied).unwrap_or_default(),
+                evidence: evidence.map(|(what, value)| (what.to_owned(), value.to_owned())).into(),
+            };
+            if self.store.change_account_status(before.as_ref(), &status).await? {
+                return Ok(());
+            }
+        }
+        Err(busy(id))
     }
 }
 

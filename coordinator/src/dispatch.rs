@@ -74,6 +74,7 @@ impl Run<'_> {
         self.probed_up_to = if page.len() < PAGE { None } else { page.last().map(|row| row.account.clone()) };
         for ScanAccount { account, probe, .. } in page {
             self.probing.remove(&account);
+            self.probe_answered(&account).await?;
             match probe {
                 None => {}
                 Some(Ok(probe)) => self.admit(&account, &probe).await?,
@@ -125,7 +126,7 @@ impl Run<'_> {
     /// A probe that nobody waits for any more: the account's cells will end with this outcome.
     pub(crate) async fn end_probe(&self, row: &ScanAccount, outcome: Outcome, reason: &str) -> Result<(), ScanError> {
         let at = self.parts.clock.now();
-        let failure = ProbeFailure { outcome, reason: reason.to_owned(), code: None, request_id: None, at };
+        let failure = ProbeFailure { outcome, reason: reason.to_owned(), code: None, request_id: None, tries: 0, at };
         let probe = || Err(failure.clone());
         let (store, scan) = (&self.parts.store, &self.spec.id);
         insist!(self.options, store.record_probe(scan, &row.account, row.generation, probe()))?;

@@ -12,17 +12,6 @@ pub enum ScanError {
     /// The results cannot be written or read.
     #[error("{0}")]
     Sink(#[from] SinkError),
-    /// Files that the ledger lists are not what it says.
-    #[error(
-        "{count} result file(s) that the ledger lists are missing or damaged (first: {first}): something else changed \
-         the results folder; scan again with --new"
-    )]
-    Damaged {
-        /// How many.
-        count: u64,
-        /// The first one, and what is wrong with it.
-        first: String,
-    },
     /// What was asked cannot be done.
     #[error("{0}")]
     Refused(String),

@@ -1,4 +1,4 @@
-//! The end of a scan: checks every part that the ledger lists, removes what it does not, writes ledger and manifest.
+//! The end of a scan: reads back every part that the ledger lists, removes what it does not, writes ledger and manifest.
 //!
 //! Killed anywhere in it, the next run does all of it again: until `end_scan`, nothing says that the scan is over.
 
@@ -9,16 +9,17 @@ use crate::{
     history,
     ledger_file::{FORMAT, LedgerWriter},
     parts::{self, PartTrouble},
+    readback::Readback,
+    recovery::Recovery,
     scan::Run,
     standing,
 };
 use fleetscan_proto::{
-    AccountId, AccountState, Count, Denial, Event, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanEnding,
-    ScanState, Sink,
+    AccountId, AccountState, Count, Denial, Event, Manifest, Outcome, PartName, ResultPaths, ScanEnding, ScanState,
+    Sink, SinkError,
 };
-use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 /// Parts that are read at once.
 pub(crate) const READERS: usize = 4;
@@ -31,26 +32,21 @@ struct AccountTally {
     denied: BTreeSet<Denial>,
 }
 
-#[derive(Default)]
-struct Tally {
-    records: Count,
-    damaged: u64,
-    first: String,
-}
-
 impl Run<'_> {
-    /// Writes the results down and ends the scan. Older results are pruned last; failing that is no failure.
-    pub(crate) async fn finalise(&mut self) -> Result<Manifest, ScanError> {
+    /// Writes the results down and ends the scan; `None` where some of it is to be read anew first. Older results are
+    /// pruned last; failing that is no failure.
+    pub(crate) async fn finalise(&mut self) -> Result<Option<Manifest>, ScanError> {
         let paths = ResultPaths(&self.spec.id);
-        let tally = self.write_ledger(&paths).await?;
-        if tally.damaged > 0 {
-            return Err(ScanError::Damaged { count: tally.damaged, first: tally.first });
-        }
+        let Some(records) = self.write_ledger(&paths).await? else {
+            // Nothing is pending but what was opened again, and no queue has that.
+            self.recovery = Some(Recovery::of_reopened_cells());
+            return Ok(None);
+        };
         let (sink, store) = (&self.parts.sink, &self.parts.store);
-        sink.sweep(&paths.root()).await?;
+        self.tidied(sink.sweep(&paths.root()).await)?;
         let counts = insist!(self.options, store.counts(&self.spec.id))?;
         let cells = counts.outcomes.clone();
-        let manifest = self.manifest(counts, tally.records);
+        let manifest = self.manifest(counts, records);
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| ScanError::Internal(error.to_string()))?;
         let mut file = sink.create(&paths.manifest()).await?;
         file.write(text).await?;
@@ -81,18 +77,26 @@ impl Run<'_> {
         if let Err(error) = kept {
             tracing::warn!(scan = %self.spec.id, %error, "history.not_pruned: the next scan tries again");
         }
-        Ok(manifest)
+        Ok(Some(manifest))
     }
 
-    async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Tally, ScanError> {
+    /// Answers the records by type; `None`, and no ledger was written, where cells are to be read anew.
+    async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Option<Count>, ScanError> {
         let mut file = LedgerWriter::create(self.parts.sink.as_ref(), &paths.ledger()).await?;
-        let (mut tally, mut account) = (Tally::default(), AccountTally::default());
+        let (mut readback, mut account) = (Readback::default(), AccountTally::default());
         let mut after = None;
         loop {
-            let page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
+            let mut page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
             let last_page = page.len() < PAGE;
             after = page.last().map(|line| line.cell.clone());
-            self.check_parts(paths, &page, &mut tally).await?;
+            self.read_back(paths, &mut page, &mut readback).await?;
+            if readback.anew > 0 {
+                // The rest is read back too: what else is to be read anew is read at the same time.
+                if last_page {
+                    return Ok(None);
+                }
+                continue;
+            }
             for line in &page {
                 if account.account.as_ref() != Some(&line.cell.account) {
                     self.end_account(paths, std::mem::take(&mut account)).await?;
@@ -108,71 +112,46 @@ impl Run<'_> {
         }
         self.end_account(paths, account).await?;
         file.commit().await?;
-        Ok(tally)
+        Ok(Some(readback.records))
     }
 
-    /// Reads the page's parts once: each must be what its ledger line says. Counts records by type on the way.
-    async fn check_parts(
-        &self,
-        paths: &ResultPaths<'_>,
-        page: &[LedgerLine],
-        tally: &mut Tally,
-    ) -> Result<(), ScanError> {
-        let mut parts = Vec::new();
-        for line in page {
-            parts.extend(line.parts.iter().map(|part| (paths.part(&line.cell, &part.name), part.clone())));
-        }
-        let mut readings = stream::iter(parts)
-            .map(|(path, part)| {
-                let sink = Arc::clone(&self.parts.sink);
-                async move { (count_part(sink.as_ref(), &path, part).await, path) }
-            })
-            .buffer_unordered(READERS);
-        while let Some((reading, path)) = readings.next().await {
-            match reading {
-                Ok(counts) => {
-                    for (kind, count) in counts {
-                        *tally.records.entry(kind).or_default() += count;
-                    }
-                }
-                // Nothing is known of the part: the scan is not ended on that, and goes on when the results answer.
-                Err(PartTrouble::Unread(error)) => return Err(error.into()),
-                Err(PartTrouble::Damaged(problem)) => {
-                    let problem = format!("{path}: {problem}");
-                    tracing::error!(scan = %self.spec.id, error = problem, "part.damaged: missing, or not what the ledger says");
-                    tally.damaged += 1;
-                    if tally.first.is_empty() {
-                        tally.first = problem;
-                    }
-                }
+    /// What cannot be removed does not count, and must not keep the scan from its end.
+    fn tidied<T: Default>(&self, done: Result<T, SinkError>) -> Result<T, SinkError> {
+        match done {
+            Err(SinkError::Refused(why)) => {
+                tracing::warn!(scan = %self.spec.id, error = why, "results.not_tidied: files that no ledger line lists may be left");
+                Ok(T::default())
             }
+            done => done,
         }
-        Ok(())
     }
 
     /// The ledger has passed an account: files that it did not list go, and the account's standing is noted.
     async fn end_account(&self, paths: &ResultPaths<'_>, passed: AccountTally) -> Result<(), ScanError> {
         let Some(account) = passed.account else { return Ok(()) };
         let sink = &self.parts.sink;
-        let mut stray = sink.list(&paths.account(&account)).await?;
+        let mut stray = self.tidied(sink.list(&paths.account(&account)).await)?;
         stray.retain(|path| !passed.listed.contains(path));
-        sink.remove_all(&stray).await?;
+        self.tidied(sink.remove_all(&stray).await)?;
         let store = &self.parts.store;
-        let Some(status) = insist!(self.options, store.account_status(&account))? else { return Ok(()) };
         let asked = |action: &str| {
             let services = self.spec.services.iter().filter_map(|id| self.parts.catalogue.service(id));
             services.flat_map(|service| &service.operations).any(|operation| operation.action == action)
         };
-        let let_in_since_start = status.last_success.is_some_and(|at| at >= self.spec.started_at);
-        if let_in_since_start
-            && let Some(changed) = standing::after_scan(&status, passed.denied, &asked, self.parts.clock.now())
-        {
-            if changed.state == AccountState::Degraded && status.state != AccountState::Degraded {
-                tracing::warn!(scan = %self.spec.id, %account, denied = changed.denied.len(), "account.degraded: some actions are denied");
+        loop {
+            let Some(status) = insist!(self.options, store.account_status(&account))? else { return Ok(()) };
+            let let_in_since_start = status.last_success.is_some_and(|at| at >= self.spec.started_at);
+            let denied = passed.denied.clone();
+            let changed = standing::after_scan(&status, denied, &asked, self.parts.clock.now());
+            let Some(changed) = changed.filter(|_| let_in_since_start) else { return Ok(()) };
+            // Somebody else's change comes first, and is looked at again; there are few of them.
+            if insist!(self.options, store.change_account_status(Some(&status), &changed))? {
+                if changed.state == AccountState::Degraded && status.state != AccountState::Degraded {
+                    tracing::warn!(scan = %self.spec.id, %account, denied = changed.denied.len(), "account.degraded: some actions are denied");
+                }
+                return Ok(());
             }
-            insist!(self.options, store.set_account_status(&changed))?;
         }
-        Ok(())
     }
 
     fn manifest(&self, counts: fleetscan_proto::ScanCounts, records: Count) -> Manifest {

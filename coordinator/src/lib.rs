@@ -31,6 +31,7 @@ mod options;
 mod parts;
 pub mod plan;
 mod progress;
+mod readback;
 mod reconcile;
 mod recovery;
 mod registry;

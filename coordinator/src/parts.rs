@@ -17,7 +17,10 @@ pub struct PartError(pub String);
 /// Why a part was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartTrouble {
-    /// It is missing, or not what the ledger says.
+    /// It is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// It is not what the ledger says.
     #[error("{0}")]
     Damaged(String),
     /// The results could not be read: that says nothing of the part.
@@ -48,7 +51,7 @@ pub(crate) async fn fetch_part(sink: &dyn Sink, path: &str) -> Result<Vec<u8>, P
 
 fn unread(error: SinkError) -> PartTrouble {
     match error {
-        SinkError::Missing(what) => PartTrouble::Damaged(what),
+        SinkError::Missing(what) => PartTrouble::Missing(what),
         error => PartTrouble::Unread(error),
     }
 }

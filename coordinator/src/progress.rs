@@ -29,7 +29,7 @@ pub struct Progress {
     pub suspects: u64,
     /// This run has judged what it found open when it began: before, nothing is known of the breaker.
     pub judged: bool,
-    /// So many were denied at once that none of them is marked revoked.
+    /// So many were denied at once, or our own side is so much in doubt, that nobody is marked revoked.
     pub breaker_open: bool,
     /// Why the breaker is open.
     pub breaker_why: Option<String>,

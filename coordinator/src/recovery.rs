@@ -13,7 +13,7 @@ pub(crate) struct Recovery {
 /// Why cells may be missing from the queue, and so what may lie in it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The queue is new: nothing lies in it. What a worker had begun it hands in, or reconcile finds.
+    /// The queue is new, or has nothing of these cells: nothing lies in it. What a worker had begun it hands in, or reconcile finds.
     EmptyQueue,
     /// The queue outlived the process that filled it. What it lacks, if anything, is published under a new generation,
     /// so that copies that do lie in it do nothing.
@@ -24,6 +24,11 @@ impl Recovery {
     /// Another process began this scan.
     pub(crate) fn of_an_earlier_run(parts: &ScanParts) -> Self {
         Self { after: None, kind: if parts.fleet.is_some() { Kind::LivingQueue } else { Kind::EmptyQueue } }
+    }
+
+    /// All that is pending was opened again, under generations of which no queue has a copy.
+    pub(crate) fn of_reopened_cells() -> Self {
+        Self { after: None, kind: Kind::EmptyQueue }
     }
 }
 

@@ -55,6 +55,9 @@ pub struct FleetLink {
     pub losses: watch::Receiver<u64>,
     /// What an operator decided in the breaker's place.
     pub forced: watch::Receiver<Option<Force>>,
+    /// Up to which of the fleet's orders ([`Orders::barred_version`](fleetscan_proto::Orders::barred_version)) accounts may
+    /// have been paused or disconnected.
+    pub barred: watch::Receiver<u64>,
     /// After so long at the latest a worker hands in what it has of a cell.
     pub slice: Duration,
 }
@@ -162,15 +165,16 @@ impl ScanRunner {
             loop {
                 ticks.tick().await;
                 match run.tick().await? {
-                    Tick::GoOn => {}
-                    Tick::Over => break,
+                    Tick::GoOn => continue,
+                    Tick::Over => {}
                     Tick::EndedElsewhere => return Ok(ScanEnd::Interrupted),
                 }
+                run.show(Phase::Finalising);
+                if let Some(manifest) = run.finalise().await? {
+                    run.show(Phase::Ended);
+                    return Ok(ScanEnd::Finished(Box::new(manifest)));
+                }
             }
-            run.show(Phase::Finalising);
-            let manifest = run.finalise().await?;
-            run.show(Phase::Ended);
-            Ok(ScanEnd::Finished(Box::new(manifest)))
         };
         // Dropping the work in the middle of a step is what a kill does, and every step survives that.
         tokio::select! {
@@ -302,7 +306,7 @@ impl<'a> Run<'a> {
 
     /// A scan of the fleet has its deadline from its start, whichever coordinator leads; on one machine each run has
     /// its own.
-    fn is_past_deadline(&self) -> bool {
+    pub(crate) fn is_past_deadline(&self) -> bool {
         if self.parts.fleet.is_none() {
             return self.started.elapsed() >= self.options.deadline;
         }

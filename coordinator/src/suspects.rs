@@ -1,7 +1,7 @@
 //! Accounts whose AssumeRole was denied, until it is decided what that means.
 
 use crate::{
-    ScanError,
+    ScanError, barred,
     error::insist,
     fleet::Force,
     revocation::{self, Denied, Known, Tally, Verdict},
@@ -21,6 +21,13 @@ use tokio::time::Instant;
 /// A denial this soon after our own side was in doubt may be of that time still: a worker remembers what it was denied
 /// for five seconds, and a tick passes until it is seen here.
 const AFTERMATH: Duration = Duration::from_secs(8);
+/// Nothing of a scan came to an end for so long: perhaps our own identity does not work, which no worker tells of an
+/// account.
+const STILL: Duration = Duration::from_secs(15);
+/// How long a good answer of the hub is believed while nothing comes to an end: canaries' owners see who asks.
+const STILL_HUB_HOLDS: Duration = Duration::from_secs(60);
+/// Within this the hub answers, or counts as broken.
+const HUB_ANSWERS: Duration = Duration::from_secs(20);
 /// Accounts that are asked again in a tick: slowly, for whatever broke may have broken under the load.
 const ASKED_AGAIN: usize = 1;
 
@@ -31,6 +38,8 @@ enum Interrupted {
     Probe,
     /// Cells, which wait while the denial is open in the store.
     Cells,
+    /// The probe, by our own fault: its worker asks again by itself, and nothing is decided of the account meanwhile.
+    OurProbe,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +55,13 @@ struct Suspect {
     retried: Option<Instant>,
 }
 
+impl Suspect {
+    /// Whether it is one of many that may turn at once: what our own policy denies tells nothing of the account.
+    fn counts(&self) -> bool {
+        Known::of(self.status.as_ref()) == Known::Worked && self.interrupted != Interrupted::OurProbe
+    }
+}
+
 /// The suspects of a scan, and the window in which denials are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
@@ -57,6 +73,8 @@ pub(crate) struct Suspects {
     hub: Option<(Instant, bool)>,
     /// When this run began. An earlier one may have been in doubt: what it left open is asked again.
     began: Timestamp,
+    /// When something of the scan last came to an end: accounts probed and cells done by then.
+    moved: Option<(Instant, (u64, u64))>,
     /// When our own side was last in doubt; what was denied until then marks nobody.
     doubted: Option<Instant>,
     /// Why the breaker is open; `None`: it is not.
@@ -98,7 +116,7 @@ impl Suspects {
     }
 
     fn add(&mut self, denial: AssumeDenial, interrupted: Interrupted, status: Option<AccountStatus>, customer: String) {
-        if Known::of(status.as_ref()) == Known::Worked {
+        if Known::of(status.as_ref()) == Known::Worked && interrupted != Interrupted::OurProbe {
             self.attempted.insert(denial.account.clone(), denial.at);
         }
         let account = denial.account.clone();
@@ -107,11 +125,21 @@ impl Suspects {
         self.suspects.insert(account, fresh);
     }
 
+    /// What is open of a suspect, which may be what was open before.
+    fn denied_again(&mut self, denial: &AssumeDenial) {
+        let Some(known) = self.suspects.get_mut(&denial.account) else { return };
+        if known.denial != *denial {
+            known.seen = Instant::now();
+        }
+        known.denial = denial.clone();
+        known.retried = None;
+    }
+
     fn tally(&mut self, oldest: Timestamp) -> Tally {
         self.decided.retain(|_, (at, _)| *at >= oldest);
         let (suspects, decided) = (&self.suspects, &self.decided);
         self.attempted.retain(|id, at| *at >= oldest || suspects.contains_key(id) || decided.contains_key(id));
-        let waiting = suspects.values().filter(|s| Known::of(s.status.as_ref()) == Known::Worked);
+        let waiting = suspects.values().filter(|s| s.counts());
         let earlier = decided.iter().filter(|(id, _)| !suspects.contains_key(*id)).map(|(_, (_, customer))| customer);
         Tally {
             attempted: self.attempted.len(),
@@ -127,14 +155,16 @@ impl Run<'_> {
             return Ok(());
         }
         let opened = insist!(self.options, self.parts.store.open_denials(&self.spec.id, Some(account)))?;
-        let denial = opened.into_iter().next().unwrap_or_else(|| AssumeDenial {
+        // What a policy of ours denied was an earlier try.
+        let denial = opened.into_iter().find(|denial| denial.doing != AssumeDenial::PROBE);
+        let denial = denial.unwrap_or_else(|| AssumeDenial {
             scan: self.spec.id.clone(),
             account: account.clone(),
             at: f.at,
             code: f.code.clone().unwrap_or_default(),
             request_id: f.request_id.clone(),
-            tries: 1,
-            doing: "probe".to_owned(),
+            tries: f.tries.max(1),
+            doing: AssumeDenial::PROBE.to_owned(),
             our_fault: false,
         });
         // It was asked again, and denied again.
@@ -152,7 +182,9 @@ impl Run<'_> {
     pub(crate) async fn judge_suspects(&mut self) -> Result<(), ScanError> {
         self.meet_opened_denials().await?;
         self.suspects.rounds += 1;
-        if self.suspects.suspects.is_empty() {
+        // A hub that was found broken is asked until it works, whatever goes on meanwhile with sessions that it still has.
+        let stands_still = self.stands_still() | matches!(self.suspects.hub, Some((_, false)));
+        if self.suspects.suspects.is_empty() && !stands_still {
             self.breaker_is(None);
             return Ok(());
         }
@@ -164,16 +196,16 @@ impl Run<'_> {
             Some(Force::Closed) => false,
             None => tally.breaker_open(),
         };
-        let hub_works = self.hub_works(now, open).await;
+        let hub_works = self.hub_works(now, open, stands_still).await;
         let our_fault = self.suspects.suspects.values().any(|suspect| suspect.denial.our_fault);
         self.breaker_is(match (open, forced) {
             (true, Some(_)) => Some("an operator opened it".to_owned()),
+            _ if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
             (true, None) => {
                 let (denied, attempted) = (tally.denied.len(), tally.attempted);
                 Some(format!("{denied} of {attempted} accounts that had worked deny AssumeRole at once"))
             }
             (false, _) if hub_works == Some(false) => Some("our own identity, or a canary, does not work".to_owned()),
-            (false, _) if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
             (false, _) => None,
         });
         if self.suspects.breaker.is_some() {
@@ -190,7 +222,7 @@ impl Run<'_> {
                 breaker_open: open,
                 hub_works,
             };
-            if suspect.retried.is_some() {
+            if suspect.retried.is_some() || suspect.interrupted == Interrupted::OurProbe {
                 continue;
             }
             match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
@@ -239,21 +271,21 @@ impl Run<'_> {
     async fn meet_opened_denials(&mut self) -> Result<(), ScanError> {
         let opened = insist!(self.options, self.parts.store.open_denials(&self.spec.id, None))?;
         for denial in &opened {
-            match self.suspects.suspects.get_mut(&denial.account) {
-                Some(known) if known.interrupted == Interrupted::Cells => {
-                    if known.denial != *denial {
-                        known.seen = Instant::now();
-                    }
-                    known.denial = denial.clone();
-                    known.retried = None;
+            let account = &denial.account;
+            let interrupted =
+                if denial.doing == AssumeDenial::PROBE { Interrupted::OurProbe } else { Interrupted::Cells };
+            let known = self.suspects.suspects.get(account).map(|known| known.interrupted);
+            match (known, interrupted) {
+                (Some(Interrupted::Cells | Interrupted::OurProbe), _) => self.suspects.denied_again(denial),
+                // Its probe has answered since, and is met among the probed accounts.
+                (_, Interrupted::OurProbe) if !self.is_unprobed(account).await? => {
+                    insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
                 }
-                Some(_) => {}
-                // The probe's answer is on its way, and is met among the probed accounts.
-                None if denial.doing == "probe" => {}
-                None => {
-                    let status = insist!(self.options, self.parts.store.account_status(&denial.account))?;
-                    let customer = insist!(self.options, self.parts.accounts.describe(&denial.account))?.customer;
-                    self.suspects.add(denial.clone(), Interrupted::Cells, status, customer);
+                (Some(Interrupted::Probe), Interrupted::Cells | Interrupted::Probe) => {}
+                (_, Interrupted::OurProbe) | (None, _) => {
+                    let status = insist!(self.options, self.parts.store.account_status(account))?;
+                    let customer = insist!(self.options, self.parts.accounts.describe(account))?.customer;
+                    self.suspects.add(denial.clone(), interrupted, status, customer);
                 }
             }
         }
@@ -268,24 +300,55 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Asks the hub, where an answer would decide anything; its last one is believed for a few seconds.
-    async fn hub_works(&mut self, now: Timestamp, breaker_open: bool) -> Option<bool> {
+    async fn is_unprobed(&self, account: &AccountId) -> Result<bool, ScanError> {
+        let row = insist!(self.options, self.parts.store.scan_account(&self.spec.id, account))?;
+        Ok(row.is_some_and(|row| row.state == ScanAccountState::Waiting))
+    }
+
+    /// A probe has answered: if our own policy had denied it before, that is over.
+    pub(crate) async fn probe_answered(&mut self, account: &AccountId) -> Result<(), ScanError> {
+        if self.suspects.suspects.get(account).is_some_and(|known| known.interrupted == Interrupted::OurProbe) {
+            insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
+            self.suspects.clear(account);
+        }
+        Ok(())
+    }
+
+    /// Whether probes are out, or cells, and for a while none of them has come to anything.
+    fn stands_still(&mut self) -> bool {
+        let accounts = |state| self.counts.accounts.get(&state).copied().unwrap_or_default();
+        let probed = accounts(ScanAccountState::Probed) + accounts(ScanAccountState::Planned);
+        let done = self.counts.outcomes.values().sum::<u64>();
+        let is_out = !self.probing.is_empty() || self.counts.pending() > 0;
+        match self.suspects.moved {
+            Some((at, came_to)) if is_out && came_to == (probed, done) => at.elapsed() >= STILL,
+            _ => {
+                self.suspects.moved = Some((Instant::now(), (probed, done)));
+                false
+            }
+        }
+    }
+
+    /// Asks the hub, where an answer would decide anything or nothing goes on; its last one is believed for a while.
+    async fn hub_works(&mut self, now: Timestamp, breaker_open: bool, stands_still: bool) -> Option<bool> {
         let settle = self.options.denial_settle;
-        let wanted = !breaker_open
+        let would_decide = !breaker_open
             && self.suspects.suspects.values().any(|suspect| {
                 !suspect.denial.our_fault
                     && Known::of(suspect.status.as_ref()) == Known::Worked
                     && elapsed(suspect.denial.at, now) >= settle
             });
-        if !wanted {
+        if !would_decide && !stands_still {
             return None;
         }
-        if let Some((at, works)) = self.suspects.hub
-            && at.elapsed() < self.options.hub_answer_holds
-        {
-            return Some(works);
+        if let Some((at, works)) = self.suspects.hub {
+            let holds = if would_decide || !works { self.options.hub_answer_holds } else { STILL_HUB_HOLDS };
+            if at.elapsed() < holds {
+                return Some(works);
+            }
         }
-        let answer = self.parts.hub.check().await;
+        let answer = tokio::time::timeout(HUB_ANSWERS, self.parts.hub.check()).await;
+        let answer = answer.unwrap_or_else(|_| Err("it does not answer".to_owned()));
         if let Err(problem) = &answer {
             tracing::error!(scan = %self.spec.id, error = problem, "hub.broken: no account is marked revoked");
         }
@@ -295,36 +358,57 @@ impl Run<'_> {
 
     async fn revoke(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
         let account = &suspect.denial.account;
-        let reason = "the role no longer lets us in";
-        let known = Known::of(suspect.status.as_ref());
-        if known == Known::Worked {
-            let away = insist!(self.options, self.parts.accounts.describe(account))?.away;
-            let mut status = revoked(suspect, now);
-            // No account that had worked is given up before the hub has answered.
-            status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
-            if let Some(standing) = away {
-                status.evidence.insert("organisation".to_owned(), said_by_organisation(standing).to_owned());
-            }
-            insist!(self.options, self.parts.store.set_account_status(&status))?;
-            self.suspects.revocations += 1;
-            let code = &suspect.denial.code;
-            let request_id = suspect.denial.request_id.as_deref();
-            tracing::warn!(
-                scan = %self.spec.id, %account, %code, aws.request_id = request_id,
-                "account.revoked: AssumeRole is denied, and that is confirmed"
-            );
+        let away = insist!(self.options, self.parts.accounts.describe(account))?.away.map(said_by_organisation);
+        let reason = match away {
+            Some(said) => format!("the role no longer lets us in: the account is {said}"),
+            None => "the role no longer lets us in".to_owned(),
+        };
+        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, away, now).await? {
+            // The operator's wish stands: what is left of the scan there ends as it does with every such account.
+            return self.leave_alone(account).await;
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
-            Interrupted::Probe => self.give_up(account, Outcome::Revoked, reason).await?,
+            Interrupted::Probe | Interrupted::OurProbe => self.give_up(account, Outcome::Revoked, &reason).await?,
             Interrupted::Cells => {
-                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Revoked, reason, now))?;
+                insist!(self.options, store.close_cells(scan, Some(account), Outcome::Revoked, &reason, now))?;
                 for meanwhile in [Outcome::Unconfirmed, Outcome::Denied] {
                     insist!(self.options, store.amend_cells(scan, account, meanwhile, Outcome::Revoked))?;
                 }
             }
         }
         self.close(suspect, now).await
+    }
+
+    /// Marks a confirmed account, unless another scan has done so. False: an operator paused or disconnected it meanwhile.
+    async fn mark_revoked(&mut self, suspect: &Suspect, away: Option<&str>, now: Timestamp) -> Result<bool, ScanError> {
+        let (account, store) = (&suspect.denial.account, &self.parts.store);
+        loop {
+            let before = insist!(self.options, store.account_status(account))?;
+            match before.as_ref().map(|status| status.state) {
+                Some(state) if barred::is_an_operators(state) => return Ok(false),
+                Some(AccountState::Revoked) => return Ok(true),
+                _ => {}
+            }
+            let mut status = revoked(suspect, before.as_ref(), now);
+            // No account that had worked is given up before the hub has answered.
+            status.evidence.insert("hub".to_owned(), "GetCallerIdentity worked".to_owned());
+            if let Some(said) = away {
+                status.evidence.insert("organisation".to_owned(), said.to_owned());
+            }
+            // Somebody else's change comes first, and is looked at again; there are few of them.
+            if insist!(self.options, store.change_account_status(before.as_ref(), &status))? {
+                break;
+            }
+        }
+        self.suspects.revocations += 1;
+        let code = &suspect.denial.code;
+        let request_id = suspect.denial.request_id.as_deref();
+        tracing::warn!(
+            scan = %self.spec.id, %account, %code, aws.request_id = request_id, organisation = away,
+            "account.revoked: AssumeRole is denied, and that is confirmed"
+        );
+        Ok(true)
     }
 
     /// No verdict in time: the account keeps its state, and its cells say that they are not known.
@@ -340,13 +424,13 @@ impl Run<'_> {
         let account = &suspect.denial.account;
         let now = self.parts.clock.now();
         if suspect.status.is_none() {
-            let mut status = revoked(suspect, now);
-            status.state = AccountState::Pending;
-            insist!(self.options, self.parts.store.set_account_status(&status))?;
+            let status = AccountStatus { state: AccountState::Pending, ..revoked(suspect, None, now) };
+            // Whatever somebody else has made of it since, stands.
+            insist!(self.options, self.parts.store.change_account_status(None, &status))?;
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
-            Interrupted::Probe => {
+            Interrupted::Probe | Interrupted::OurProbe => {
                 // One that is being asked again has no answer to end with.
                 let row = insist!(self.options, store.scan_account(scan, account))?;
                 match row.filter(|row| row.state == ScanAccountState::Waiting) {
@@ -364,7 +448,7 @@ impl Run<'_> {
     async fn close(&mut self, suspect: &Suspect, now: Timestamp) -> Result<(), ScanError> {
         let account = &suspect.denial.account;
         insist!(self.options, self.parts.store.close_denial(&self.spec.id, account))?;
-        if Known::of(suspect.status.as_ref()) == Known::Worked {
+        if suspect.counts() {
             self.suspects.decided.insert(account.clone(), (now, suspect.customer.clone()));
         }
         self.suspects.suspects.remove(account);
@@ -411,7 +495,7 @@ fn said_by_organisation(standing: MemberStanding) -> &'static str {
 }
 
 /// The status of an account that took its role away, with the evidence for it.
-fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
+fn revoked(suspect: &Suspect, before: Option<&AccountStatus>, now: Timestamp) -> AccountStatus {
     let denial = &suspect.denial;
     let mut evidence = BTreeMap::from([
         ("denied_at".to_owned(), denial.at.to_string()),
@@ -426,7 +510,7 @@ fn revoked(suspect: &Suspect, now: Timestamp) -> AccountStatus {
         account: denial.account.clone(),
         state: AccountState::Revoked,
         since: now,
-        last_success: suspect.status.as_ref().and_then(|status| status.last_success),
+        last_success: before.and_then(|status| status.last_success),
         denied: Vec::new(),
         evidence,
     }

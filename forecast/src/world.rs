@@ -258,7 +258,9 @@ impl<'a> World<'a> {
     fn runner(&self, store: &Arc<MemoryStore>, queue: &Arc<dyn TaskQueue>, clock: &Arc<VirtualClock>) -> ScanRunner {
         let (_, losses) = watch::channel(0);
         let (_, forced) = watch::channel(None);
-        let fleet = FleetLink { fleet: store.clone(), losses, forced, slice: self.setting.worker.slice };
+        let (_, barred) = watch::channel(0);
+        let slice = self.setting.worker.slice;
+        let fleet = FleetLink { fleet: store.clone(), losses, forced, barred, slice };
         let parts = ScanParts {
             queue: Arc::clone(queue),
             store: store.clone(),

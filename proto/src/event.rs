@@ -68,9 +68,11 @@ impl EventKind {
 
     /// What a change of an account's state is told as; `None`: nobody is told of it.
     pub fn of_change(from: Option<AccountState>, to: AccountState) -> Option<Self> {
-        use AccountState::{Active, Degraded, Revoked};
+        use AccountState::{Active, Degraded, Paused, Revoked};
         match (from, to) {
             (Some(before), after) if before == after => None,
+            // An operator ended a pause: the account is what it was before, and that was told then.
+            (Some(Paused), _) => None,
             (_, Revoked) => Some(EventKind::AccountRevoked),
             (Some(Revoked), Active | Degraded) => Some(EventKind::AccountReinstated),
             (_, Degraded) => Some(EventKind::AccountDegraded),
@@ -294,6 +296,9 @@ mod tests {
         assert_eq!(told(Some(Degraded), Active).as_deref(), Some("account.recovered"));
         for (from, to) in [(None, Active), (Some(Pending), Active), (Some(Paused), Active), (Some(Active), Active)] {
             assert_eq!(told(from, to), None, "{from:?} to {to:?}");
+        }
+        for to in [Active, Degraded, Revoked] {
+            assert_eq!(told(Some(Paused), to), None, "a pause ends, and {to:?} was told before it");
         }
         for to in [Pending, Paused, Disconnected] {
             assert_eq!(told(Some(Active), to), None);

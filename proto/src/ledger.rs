@@ -144,6 +144,10 @@ impl ResultPaths<'_> {
     pub fn records(&self) -> String {
         format!("{}/records", self.root())
     }
+    /// A file that stands there for a moment, to see whether what is written can be read.
+    pub fn trial(&self) -> String {
+        format!("{}/trial", self.records())
+    }
     /// The folder of an account. The `a` keeps readers from taking the account for a number.
     pub fn account(&self, account: &AccountId) -> String {
         format!("{}/cell_account=a{account}", self.records())

@@ -22,13 +22,17 @@ pub mod insight;
 mod ledger;
 mod organisation;
 mod outcome;
+mod probe;
 mod profile;
+mod progress;
 mod queue;
 mod record;
 pub mod redact;
 mod region;
 mod registry;
+mod scan;
 mod sink;
+mod standing;
 mod store;
 mod task;
 
@@ -44,15 +48,15 @@ pub use ids::{AccountId, Cell, GLOBAL, InvalidId, ScanId};
 pub use ledger::{Count, LedgerLine, Manifest, PartName, ResultPaths, Thinned, WorkTotals};
 pub use organisation::{Member, MemberStanding, Membership, Organisation};
 pub use outcome::{Denial, DeniedBy, Outcome};
+pub use probe::{Probe, ProbeFailure, RegionSource};
 pub use profile::{DEFAULT_PROFILE, MAX_PROFILE_FILE, Profile, ProfileError};
+pub use progress::{Begin, Begun, CellProgress, Completion, PendingCell, WalkCursor};
 pub use queue::{Delivery, Depth, QueueError, Shards, TaskConsumer, TaskQueue, shard_of};
 pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
 pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
+pub use scan::{ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec, ScanState};
 pub use sink::{Alone, ObjectWriter, Sink, SinkError, Stored};
-pub use store::{
-    AccountChange, AccountState, AccountStatus, AssumeDenial, Begin, Begun, CellProgress, Completion, LearnedFactor,
-    PendingCell, Probe, ProbeFailure, RegionSource, ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec,
-    ScanState, Store, StoreError, WalkCursor,
-};
+pub use standing::{AccountChange, AccountState, AccountStatus, AssumeDenial};
+pub use store::{LearnedFactor, Store, StoreError};
 pub use task::{Lane, Task, TaskKind, WIRE_VERSION};

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// Worth another try: full, slow, unreachable.
-    #[error("the results cannot be written now: {0}")]
+    #[error("the results cannot be reached now: {0}")]
     Unavailable(String),
     /// Not worth another try: no permission, not a folder, no such bucket.
     #[error("{0}")]

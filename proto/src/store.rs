@@ -1,14 +1,12 @@
 use crate::{
-    AccountId, Cell, Denial, Lane, LedgerLine, Outcome, PartName, Profile, ProfileError, ScanId, WorkTotals,
-    activity::Activity, catalogue::Catalogue,
+    AccountChange, AccountId, AccountStatus, AssumeDenial, Begin, Cell, CellProgress, Completion, LedgerLine, Outcome,
+    PendingCell, Probe, ProbeFailure, ScanAccount, ScanAccountState, ScanCounts, ScanId, ScanRow, ScanSpec, ScanState,
+    activity::Activity,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,379 +20,6 @@ pub enum StoreError {
     /// Something that trying again will not mend.
     #[error("the store refused: {0}")]
     Refused(String),
-}
-
-/// What a scan was asked to do; written once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScanSpec {
-    /// Its id.
-    pub id: ScanId,
-    /// Digest of what was asked: accounts, regions, services, catalogue, profile, sink. A scan resumes only its equal.
-    pub plan: String,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// Regional cells are limited to these; empty: all enabled ones.
-    pub regions: Vec<String>,
-    /// The catalogue's services to read.
-    pub services: Vec<String>,
-    /// Digest of the part of the catalogue that is read.
-    pub catalogue: String,
-    /// What that part reads, `service:Operation`, sorted: a process with another catalogue reads these operations and
-    /// no others. Empty where one process does all of the scan, or where a version asked for it that did not say.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub operations: Vec<String>,
-    /// Name of the profile.
-    pub profile: String,
-    /// Text of a profile that is not one of fleetscan's own; at most [`MAX_PROFILE_FILE`] bytes.
-    ///
-    /// [`MAX_PROFILE_FILE`]: crate::MAX_PROFILE_FILE
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile_file: Option<String>,
-    /// Root of its results, as the operator named it.
-    pub out: String,
-    /// How many accounts it has.
-    pub accounts: u64,
-    /// How urgent its tasks are.
-    #[serde(default)]
-    pub lane: Lane,
-    /// Seconds after which what has no outcome gets one, counted from `started_at`; `None`: the coordinator's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_seconds: Option<u64>,
-    /// The schedule asked for it, and not an operator.
-    #[serde(default)]
-    pub scheduled: bool,
-}
-
-impl ScanSpec {
-    /// The part of a catalogue that the scan reads. Where the catalogue is another than the one that the scan was asked
-    /// for under, its digest is another than [`ScanSpec::catalogue`], and it may lack some of
-    /// [`ScanSpec::operations`].
-    ///
-    /// # Errors
-    /// When the profile is not known here, or the catalogue has one of the operations called for another that the scan
-    /// does not read.
-    pub fn part(&self, catalogue: &Catalogue) -> Result<Catalogue, ProfileError> {
-        if self.operations.is_empty() {
-            return Profile::of_scan(&self.profile, self.profile_file.as_deref())?.of(catalogue);
-        }
-        let read: HashSet<&str> = self.operations.iter().map(String::as_str).collect();
-        let part = catalogue.narrowed(|service, operation| operation.is_told(service, &read));
-        part.map_err(|orphan| ProfileError { profile: self.profile.clone(), problem: orphan.to_string() })
-    }
-
-    /// Services of which the scan reads something that a catalogue lacks: whoever has only that catalogue cannot read
-    /// their cells as they were meant. `told`: operations that alone are read, because the account's owner was told of
-    /// no others.
-    pub fn lacking(&self, catalogue: &Catalogue, told: Option<&HashSet<&str>>) -> BTreeSet<String> {
-        let read = self.operations.iter().filter(|name| told.is_none_or(|told| told.contains(name.as_str())));
-        let lacks = |(service, operation): &(&str, &str)| catalogue.operation(service, operation).is_none();
-        read.filter_map(|name| name.split_once(':')).filter(lacks).map(|(service, _)| service.to_owned()).collect()
-    }
-}
-
-/// Where a scan stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScanState {
-    /// Under way, or interrupted.
-    Running,
-    /// An operator wants it stopped: no call is begun any more, and its pending cells are about to end `cancelled`.
-    Cancelling,
-    /// Every cell has its outcome, and the manifest is written.
-    Finished,
-    /// An operator stopped it, or a newer scan took its place. It may be reopened.
-    Cancelled,
-    /// The store lost what it knew of it.
-    Lost,
-}
-
-/// A scan as the store knows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScanRow {
-    /// What was asked.
-    pub spec: ScanSpec,
-    /// Where it stands.
-    pub state: ScanState,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-}
-
-/// Where an account stands within one scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScanAccountState {
-    /// Not yet probed.
-    Waiting,
-    /// Its probe has answered or failed; its cells are not yet stored.
-    Probed,
-    /// Its cells are stored.
-    Planned,
-}
-
-/// Where a list of regions came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RegionSource {
-    /// The accounts file.
-    AccountsFile,
-    /// `account:ListRegions`.
-    AccountListRegions,
-    /// `ec2:DescribeRegions`.
-    Ec2DescribeRegions,
-    /// The regions enabled in every new account, because nothing else would answer.
-    DefaultEnabled,
-}
-
-/// What a probe learned of an account that let us in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Enabled regions, sorted.
-    pub regions: Vec<String>,
-    /// Where they came from.
-    pub source: RegionSource,
-    /// When it answered.
-    pub at: Timestamp,
-    /// Calls it took.
-    pub calls: u64,
-}
-
-/// What a probe met in an account that did not let us in: every cell of it ends so.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbeFailure {
-    /// The outcome that each of its cells gets.
-    pub outcome: Outcome,
-    /// Why, without AWS's text.
-    pub reason: String,
-    /// AWS's error code, where AWS answered.
-    pub code: Option<String>,
-    /// AWS's request id, where AWS answered.
-    pub request_id: Option<String>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// An account within a scan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScanAccount {
-    /// Which account.
-    pub account: AccountId,
-    /// Where it stands.
-    pub state: ScanAccountState,
-    /// Generation of its probe task.
-    pub generation: u64,
-    /// What the probe learned: `None` before it answered.
-    pub probe: Option<Result<Probe, ProbeFailure>>,
-}
-
-/// Where one walk over an operation's pages stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalkCursor {
-    /// The next page's token; `None`: the first page.
-    pub token: Option<String>,
-    /// Items of that page that are already done, should the page be only half done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub done: Vec<String>,
-    /// Nothing is left of it.
-    #[serde(default)]
-    pub finished: bool,
-}
-
-/// What a cell's earlier executions achieved: enough to go on from there, and to write its ledger line at the end.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct CellProgress {
-    /// By operation, where its walk stands.
-    pub walks: BTreeMap<String, WalkCursor>,
-    /// Parts that are durable and count.
-    pub parts: Vec<PartName>,
-    /// Cost so far.
-    pub totals: WorkTotals,
-    /// Denied so far.
-    pub denied: Vec<Denial>,
-    /// By operation, why it failed for good.
-    pub errors: BTreeMap<String, String>,
-    /// Operations that answered.
-    pub answered: Vec<String>,
-    /// When the first execution began.
-    pub started_at: Option<Timestamp>,
-    /// Digest of the catalogue that some of it was read with, where that is not its scan's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub catalogue: Option<String>,
-}
-
-/// What a worker may do with a cell that it was handed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Begin {
-    /// Read it, from where `progress` stands.
-    Go {
-        /// From where.
-        progress: Box<CellProgress>,
-        /// Executions begun, this one included.
-        attempts: u32,
-        /// Of those, the ones since the last checkpoint that never came to an end: their workers died, or lost touch.
-        /// What tells a poison task from an innocent one.
-        unfinished: u32,
-    },
-    /// It has its outcome already: acknowledge the message.
-    Done,
-    /// A newer copy is about, or the scan is not running: acknowledge the message and do nothing.
-    Stale,
-    /// A denial of its account is open ([`Store::open_denial`]): nothing was begun, and it is not yet known whether
-    /// there is anything to read. Come back later.
-    Denied,
-}
-
-/// What became of a result that was handed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completion {
-    /// It is the cell's outcome.
-    First,
-    /// The cell had its outcome already; this one does not count, and neither do its parts.
-    Duplicate,
-    /// The generation was stale; this one does not count, and neither do its parts.
-    Stale,
-}
-
-/// Who began a cell last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
-    /// The worker.
-    pub worker: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A cell without an outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingCell {
-    /// Which cell.
-    pub cell: Cell,
-    /// Its present generation.
-    pub generation: u64,
-    /// Executions begun.
-    pub attempts: u32,
-    /// Of those, the ones since the last checkpoint that never came to an end, as far as the store knows.
-    pub unfinished: u32,
-    /// Who began it under the present generation; `None`: its task waits to be taken.
-    pub begun: Option<Begun>,
-}
-
-/// A scan in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ScanCounts {
-    /// Accounts by [`ScanAccountState`] (`waiting`, `probed`, `planned`).
-    pub accounts: BTreeMap<ScanAccountState, u64>,
-    /// Accounts by source of their regions.
-    pub regions_from: BTreeMap<RegionSource, u64>,
-    /// Cells known.
-    pub cells: u64,
-    /// Cells by outcome.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// Cost of the cells that have an outcome.
-    pub totals: WorkTotals,
-    /// AssumeRole calls that were counted for it: see [`Store::count_assume_role`].
-    pub assume_role_calls: u64,
-}
-
-impl ScanCounts {
-    /// Cells that have no outcome yet, of those known.
-    pub fn pending(&self) -> u64 {
-        self.cells - self.outcomes.values().sum::<u64>()
-    }
-}
-
-/// The life of an account, beyond one scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccountState {
-    /// Never let us in yet.
-    Pending,
-    /// Lets us in.
-    Active,
-    /// Lets us in, and denies some actions.
-    Degraded,
-    /// Took the role away.
-    Revoked,
-    /// Left alone at the operator's wish.
-    Paused,
-    /// The grant was erased.
-    Disconnected,
-}
-
-impl AccountState {
-    /// All of them, in the order in which people are shown them.
-    pub const ALL: [AccountState; 6] = [
-        AccountState::Active,
-        AccountState::Degraded,
-        AccountState::Revoked,
-        AccountState::Pending,
-        AccountState::Paused,
-        AccountState::Disconnected,
-    ];
-
-    /// The name in tables, metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AccountState::Pending => "pending",
-            AccountState::Active => "active",
-            AccountState::Degraded => "degraded",
-            AccountState::Revoked => "revoked",
-            AccountState::Paused => "paused",
-            AccountState::Disconnected => "disconnected",
-        }
-    }
-}
-
-/// What the store remembers of an account. Holds no grant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AccountStatus {
-    /// Which account.
-    pub account: AccountId,
-    /// Where it stands.
-    pub state: AccountState,
-    /// Since when.
-    pub since: Timestamp,
-    /// When AssumeRole last worked.
-    pub last_success: Option<Timestamp>,
-    /// What `degraded` lacks.
-    pub denied: Vec<Denial>,
-    /// Evidence of the newest change: error code, AWS request id, tries, what it was doing. Never AWS's text.
-    pub evidence: BTreeMap<String, String>,
-}
-
-/// A change of an account's state, or (from a state to the same) an operator's act: appended to its history, never
-/// altered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AccountChange {
-    /// When.
-    pub at: Timestamp,
-    /// From which state; `None`: the store met the account for the first time.
-    pub from: Option<AccountState>,
-    /// To which.
-    pub to: AccountState,
-    /// Evidence, as in [`AccountStatus`].
-    pub evidence: BTreeMap<String, String>,
-}
-
-/// AssumeRole was denied for an account that is part of a scan: evidence for whoever decides what that means. While it
-/// is open, the account's cells wait.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AssumeDenial {
-    /// In which scan.
-    pub scan: ScanId,
-    /// Which account.
-    pub account: AccountId,
-    /// When it was first denied.
-    pub at: Timestamp,
-    /// AWS's error code.
-    pub code: String,
-    /// AWS's request id.
-    pub request_id: Option<String>,
-    /// How many times AssumeRole was tried.
-    pub tries: u32,
-    /// What the worker was doing: `probe`, or the cell.
-    pub doing: String,
-    /// AWS's text says that our own identity's policy denies it.
-    pub our_fault: bool,
 }
 
 /// What a limiter learned of one bucket, kept for the next scan.
@@ -540,6 +165,15 @@ pub trait Store: Send + Sync + 'static {
         to: Outcome,
     ) -> Result<u64, StoreError>;
 
+    /// A cell that ended with this line is pending again under a new generation, with nothing but what it has cost
+    /// ([`CellProgress::anew`]): what the line lists cannot be read. One that ended otherwise, or was reopened so `most`
+    /// times, is left alone. Answers whether it is pending now, which it also is where an earlier answer got lost.
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError>;
+
+    /// Puts another line in the place of the one that a cell ended with, if that still stands. Answers whether the other
+    /// one stands now, which it also does where an earlier answer got lost.
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError>;
+
     /// Pending cells, in the order of [`Cell`], after `after`, at most `limit`; of one account where one is named.
     async fn pending_cells(
         &self,
@@ -612,7 +246,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds to it what was read, forgets what is older than `oldest` and what is too much ([`Activity::settle`]), and
     /// answers what is known now. Whoever read it, and for whichever scan: it is as true. What nobody added to for 90
-    /// days is forgotten.
+    /// days is forgotten. Of a [disconnected](crate::AccountState::Disconnected) account nothing is kept, whoever still
+    /// reads there, and what was read is all that is answered.
     async fn add_activity(
         &self,
         account: &AccountId,
@@ -627,54 +262,4 @@ pub trait Store: Send + Sync + 'static {
     /// Takes one permit of a bucket that the whole fleet shares (GCRA: `rate` a second, `burst` at once), or answers
     /// how long to wait before asking again.
     async fn take_shared(&self, bucket: &str, rate: f64, burst: f64) -> Result<Option<Duration>, StoreError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A scan that was asked for under the built-in catalogue.
-    fn asked(operations: &[&str]) -> ScanSpec {
-        ScanSpec {
-            id: "s-1".parse().expect("an id"),
-            plan: String::new(),
-            started_at: Timestamp::UNIX_EPOCH,
-            regions: Vec::new(),
-            services: Vec::new(),
-            catalogue: String::new(),
-            operations: operations.iter().map(|name| (*name).to_owned()).collect(),
-            profile: "of a later version".into(),
-            profile_file: None,
-            out: String::new(),
-            accounts: 1,
-            lane: Lane::Normal,
-            deadline_seconds: None,
-            scheduled: false,
-        }
-    }
-
-    #[test]
-    fn another_catalogue_reads_what_was_asked_for_and_no_more() {
-        let spec = asked(&["lambda:ListFunctions", "sns:ListTopics", "sts:GetCallerIdentity"]);
-        let whole = Catalogue::built_in();
-        let older = whole.narrowed(|service, _| service.id != "sns").expect("no orphans");
-        let names = |part: &Catalogue| part.operation_names();
-        let part = spec.part(whole).expect("sound");
-        assert_eq!(names(&part), spec.operations, "whatever the profile may be");
-        assert_eq!(names(&spec.part(&older).expect("sound")), ["lambda:ListFunctions", "sts:GetCallerIdentity"]);
-        assert_ne!(part.digest(), spec.part(&older).expect("sound").digest());
-        assert!(asked(&[]).part(whole).is_err(), "without them, it is the profile that tells");
-    }
-
-    #[test]
-    fn a_catalogue_lacks_what_an_account_may_be_read_with_and_it_does_not_know() {
-        let spec = asked(&["lambda:ListFunctions", "lambda:FromTheFuture", "sns:ListTopics", "tea:BrewPot"]);
-        let lacking = |told: Option<&[&str]>| {
-            let told: Option<HashSet<&str>> = told.map(|told| told.iter().copied().collect());
-            spec.lacking(Catalogue::built_in(), told.as_ref()).into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(lacking(None), ["lambda", "tea"]);
-        assert_eq!(lacking(Some(&["lambda:ListFunctions", "tea:BrewPot"])), ["tea"]);
-        assert!(lacking(Some(&["sns:ListTopics"])).is_empty());
-    }
 }

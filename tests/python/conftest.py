@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 
+import fleet
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -35,6 +36,15 @@ def fleetscan():
     binary = pathlib.Path(os.environ.get("FLEETSCAN_BIN", ROOT / "target" / "debug" / "fleetscan"))
     assert binary.exists(), f"{binary} is not there: build it with `cargo build`, or run tests/run"
     return str(binary)
+
+
+@pytest.fixture
+def team(fleetscan, tmp_path, request):
+    """A fleet in its module's `WORLD`, which is asked for scans of its module's `SCOPE`."""
+    one = fleet.Fleet(fleetscan, tmp_path, request.module.WORLD)
+    one.scope = request.module.SCOPE
+    yield one
+    one.end()
 
 
 def free_port():

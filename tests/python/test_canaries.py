@@ -1,19 +1,13 @@
 """Canaries: accounts known to be well. While one of them does not let us in, nobody is marked."""
 
+import urllib.request
+
 import pytest
 
-import fleet
 import servers
 
 WORLD = ("--accounts", "12", "--seed", "5", "--latency-ms", "5", "--limits", "off", "--world", "lambda:ListFunctions=3;regions=1")
-
-
-@pytest.fixture
-def team(fleetscan, tmp_path):
-    one = fleet.Fleet(fleetscan, tmp_path, WORLD)
-    one.scope = ("--services", "lambda", "--regions", "us-east-1")
-    yield one
-    one.end()
+SCOPE = ("--services", "lambda", "--regions", "us-east-1")
 
 
 def states(team):
@@ -45,6 +39,34 @@ def test_a_canary_that_fails_opens_the_breaker_and_one_that_comes_back_closes_it
     kinds = [event["type"] for event in team.json("events", "list")]
     assert [k for k in kinds if k.startswith("breaker")] == ["breaker.opened", "breaker.closed"], kinds
     assert kinds.count("account.revoked") == 1
+
+
+@pytest.mark.parametrize(("how", "why"), [("policy_lost", "a policy of our own identity denies AssumeRole"), ("invalid", "our own identity, or a canary, does not work")])
+def test_a_hub_that_is_refused_before_the_first_probe_opens_the_breaker_and_marks_nobody(team, how, why):
+    team.connect()
+    port = servers.free_port()
+    team.coordinator("coordinator-1", "--listen", f"127.0.0.1:{port}")
+    team.worker("worker-1")
+    assert team.ended(team.scan())["outcomes"] == {"complete": 12}
+    team.aws.do("break_hub", how=how)
+    # A session of the first scan's would serve the second one's probe.
+    team.aws.do("expire_sessions")
+    scan = team.scan()
+    said = servers.until(lambda: (b := team.json("breaker", "show"))["open"] and b)
+    assert said["standing"]["why"] == why
+    assert "MEND  breaker" in team.run("doctor", ok=(0, 1))
+    assert "breaker.opened" in team.log("coordinator-1")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as metrics:
+        assert "fleetscan_hub_breaker_open 1" in metrics.read().decode()
+    assert team.done(scan) == 0 and set(states(team).values()) == {"active"}
+    team.aws.do("break_hub", how="none")
+    shown = team.ended(scan)
+    assert shown["state"] == "finished" and shown["outcomes"] == {"complete": 12}
+    servers.until(lambda: not team.json("breaker", "show")["open"])
+    kinds = [event["type"] for event in team.json("events", "list")]
+    assert [k for k in kinds if k != "scan.finished"] == ["breaker.opened", "breaker.closed"], kinds
+    histories = [team.json("accounts", "show", account["id"], "--history")["history"] for account in team.aws.accounts]
+    assert all([change["to"] for change in history] == ["pending", "active"] for history in histories), histories
 
 
 def test_an_operator_forces_the_breaker_either_way(team):

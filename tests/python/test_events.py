@@ -10,15 +10,8 @@ import fleet
 import listener
 import servers
 
-SMALL = ("--accounts", "12", "--seed", "5", "--latency-ms", "5", "--limits", "off", "--world", "lambda:ListFunctions=3,sns:ListTopics=3;regions=1")
-
-
-@pytest.fixture
-def team(fleetscan, tmp_path):
-    one = fleet.Fleet(fleetscan, tmp_path, SMALL)
-    one.scope = ("--services", "lambda,sns", "--regions", "us-east-1")
-    yield one
-    one.end()
+WORLD = ("--accounts", "12", "--seed", "5", "--latency-ms", "5", "--limits", "off", "--world", "lambda:ListFunctions=3,sns:ListTopics=3;regions=1")
+SCOPE = ("--services", "lambda,sns", "--regions", "us-east-1")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import urllib.request
 import accounts
 import fleet
 import pytest
+import servers
 import simulated
 
 # moto lives as long as the session: each organisation has a management account of its own.
@@ -113,9 +114,10 @@ def test_each_member_has_an_external_id_of_the_template(organisation, moto):
 
 
 class Between:
-    """Stands before moto, and does something once, right before the first call that it is told to wait for."""
+    """Stands before an AWS, and does something once, right before the first call that it is told to wait for; or changes what is
+    answered to such calls."""
 
-    def __init__(self, url, operation, fragment, act):
+    def __init__(self, url, operation, fragment="", act=lambda: None, change=lambda text: text):
         waits = threading.Lock()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -130,7 +132,7 @@ class Between:
                 except urllib.error.HTTPError as error:
                     answer = error
                 with answer:
-                    text = answer.read()
+                    text = change(answer.read()) if asked else answer.read()
                     self.send_response(answer.status)
                     for name in ("content-type", "x-amzn-requestid"):
                         if answer.headers.get(name):
@@ -278,6 +280,73 @@ def test_what_is_switched_off_is_not_called(simulation, tmp_path):
     found = command.sync(account["id"], "--dry-run", ok=(3,))
     assert any("AWS asked" in gap for gap in found["gaps"])
     assert simulation.aws.get("counters")["operations"].get("organizations:ListPolicies") == before
+
+
+def test_a_suspended_account_is_told_apart_from_one_that_took_its_role_away(fleetscan, tmp_path):
+    """AWS denies AssumeRole alike in both: what tells them apart is the organisation."""
+    calls = ("DescribeOrganization=1", "ListRoots=1", "ListAccountsForParent=3", "ListOrganizationalUnitsForParent=0", "ListPolicies=0")
+    world = f"lambda:ListFunctions=3,{','.join(f'organizations:{call}' for call in calls)};regions=1"
+    team = fleet.Fleet(fleetscan, tmp_path, ("--accounts", "6", "--seed", "5", "--limits", "off", "--world", world))
+    team.scope = ("--services", "lambda", "--regions", "us-east-1")
+    try:
+        manager = team.aws.accounts[0]
+        client = team.aws.client(manager, "organizations", "us-east-1")
+        member = client.list_accounts_for_parent(ParentId=client.list_roots()["Roots"][0]["Id"])["Accounts"][0]["Id"]
+        suspended, leaver = team.aws.accounts[1]["id"], team.aws.accounts[2]["id"]
+        said = {"Status": "SUSPENDED", "State": "SUSPENDED"}
+
+        def change(text):
+            """One of the simulated organisation's members is a simulated account."""
+            answer = json.loads(text)
+            for one in answer.get("Accounts", []):
+                if one["Id"] == member:
+                    one.update(said, Id=suspended)
+            return json.dumps(answer).encode()
+
+        between = Between(team.aws.url, "ListAccountsForParent", change=change)
+        (tmp_path / "id").write_text("one-for-{account}-and-all")
+
+        def sync():
+            team.environment["AWS_ENDPOINT_URL"] = between.url
+            found = team.json("accounts", "sync-org", "--org-role", manager["id"], "--external-id-file", tmp_path / "id", "--ou", "/Nowhere", "--yes")
+            team.environment["AWS_ENDPOINT_URL"] = team.aws.url
+            return [(one["id"], one["after"]["standing"]) for one in found["marked"]]
+
+        team.led()
+        team.worker("worker-1")
+        team.ended(team.scan())
+        assert sync() == [(suspended, "suspended")]
+        shown = team.json("accounts", "show", suspended)
+        assert shown["status"] == "active" and shown["organisation"]["standing"] == "suspended", "marked by its organisation, and by nothing else"
+        for account in (suspended, leaver):
+            team.aws.do("delete_role", account=account)
+        scan = team.scan()
+        assert team.ended(scan)["state"] == "finished"
+        told = {account: team.json("accounts", "show", account) for account in (suspended, leaver)}
+        assert {one["status"] for one in told.values()} == {"revoked"}
+        assert told[suspended]["evidence"]["organisation"] == "suspended in the organisation"
+        assert "organisation" not in told[leaver]["evidence"] and told[leaver]["evidence"]["tries"] == "2"
+        reasons = {cell["account"]: cell["error"] for cell in team.results(scan).ledger if cell["outcome"] == "revoked"}
+        assert reasons == {
+            suspended: "the role no longer lets us in: the account is suspended in the organisation",
+            leaver: "the role no longer lets us in",
+        }
+        events = {event["data"]["account"]: event["data"]["evidence"].get("organisation") for event in team.json("events", "list", "--type", "account.revoked")}
+        assert events == {suspended: "suspended in the organisation", leaver: None}
+        assert "suspended in the organisation" in team.run("accounts", "show", suspended)
+        # AWS lets it work again.
+        said.update(Status="ACTIVE", State="ACTIVE")
+        assert sync() == [(suspended, "active")]
+        team.aws.do("restore_role", account=suspended)
+
+        def is_back():
+            team.ended(team.scan())
+            return team.json("accounts", "show", suspended)["status"] == "active"
+
+        servers.until(is_back)
+        between.end()
+    finally:
+        team.end()
 
 
 def test_bad_input_says_what_to_mend(fleetscan, tmp_path):

@@ -23,6 +23,8 @@ pub mod account;
 pub mod aws;
 pub mod call;
 pub mod classify;
+#[cfg(test)]
+mod counted;
 pub mod extract;
 pub mod fips;
 pub mod gate;

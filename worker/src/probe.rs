@@ -24,6 +24,16 @@ const MAX_PAGES: usize = 10;
 pub enum NotNow {
     /// Our own side is at fault (credentials, STS's limit, the store): however long it takes.
     Ours(String),
+    /// AWS says that a policy of our own identity denies AssumeRole: however long it takes, and whoever watches over the
+    /// scan must know.
+    OurPolicy {
+        /// AWS's code.
+        code: String,
+        /// AWS's request id.
+        request_id: Option<String>,
+        /// How many times AssumeRole was asked.
+        tries: u32,
+    },
     /// AWS answered with an error, again and again: a few more times.
     Failing(String),
 }
@@ -54,7 +64,8 @@ struct Prober<'a> {
 
 impl Prober<'_> {
     fn failure(&self, outcome: Outcome, reason: impl Into<String>) -> ProbeFailure {
-        ProbeFailure { outcome, reason: reason.into(), code: None, request_id: None, at: self.caller.clock.now() }
+        let at = self.caller.clock.now();
+        ProbeFailure { outcome, reason: reason.into(), code: None, request_id: None, tries: 0, at }
     }
 
     async fn call(&self, service: &str, operation: &str, params: &Map<String, Value>) -> Result<Value, CallError> {
@@ -112,12 +123,12 @@ impl Prober<'_> {
         let reason = error.to_string();
         match error {
             SessionError::Unavailable(why) => Err(NotNow::Ours(why)),
-            SessionError::Denied { our_fault: true, code, .. } => {
-                Err(NotNow::Ours(format!("our own identity may not assume the role ({code})")))
+            SessionError::Denied { our_fault: true, code, request_id, tries } => {
+                Err(NotNow::OurPolicy { code, request_id, tries })
             }
             SessionError::Denied { code, request_id, tries, .. } => {
                 let mut failure = self.failure(Outcome::Unconfirmed, format!("AssumeRole was denied, asked {tries} times: the role is gone, or its trust or ExternalId is another"));
-                (failure.code, failure.request_id) = (Some(code), request_id);
+                (failure.code, failure.request_id, failure.tries) = (Some(code), request_id, tries);
                 Ok(Err(failure))
             }
             SessionError::NoGrant => Ok(Err(self.failure(Outcome::Cancelled, reason))),

@@ -2,10 +2,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
 /// The version that this code writes; a file of a newer one is refused.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// What makes each version of the one before, beginning with an empty file: never altered once it was released.
-const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
+const STEPS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = "
 CREATE TABLE scans (
@@ -80,6 +80,11 @@ CREATE TABLE activity (
     PRIMARY KEY (account, region)
 ) WITHOUT ROWID;
 CREATE INDEX activity_by_age ON activity (added);
+";
+
+const FOURTH: &str = "
+-- How often the cell was opened again because what it had read could not be read back.
+ALTER TABLE cells ADD COLUMN reopened INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// WAL with NORMAL survives any kill of the process; a power cut may cost the last moments, which are then done again.

@@ -235,6 +235,16 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| cells::amend_cells(c, &scan, &account, from, to)).await
     }
 
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError> {
+        let (scan, line) = (scan.clone(), line.clone());
+        self.writer.run(move |c| reopen::reopen_cell(c, &scan, &line, most)).await
+    }
+
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError> {
+        let (scan, line, by) = (scan.clone(), line.clone(), by.clone());
+        self.writer.run(move |c| reopen::replace_line(c, &scan, &line, &by)).await
+    }
+
     async fn pending_cells(
         &self,
         scan: &ScanId,

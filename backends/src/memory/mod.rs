@@ -256,6 +256,14 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.amend(account, from, to)))
     }
 
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError> {
+        Ok(self.with(scan, |s| s.reopen_cell(line, most)))
+    }
+
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError> {
+        Ok(self.with(scan, |s| s.replace_line(line, by)))
+    }
+
     async fn pending_cells(
         &self,
         scan: &ScanId,
@@ -378,6 +386,9 @@ impl Store for MemoryStore {
         oldest: Timestamp,
     ) -> Result<Activity, StoreError> {
         let mut all = self.lock();
+        if all.statuses.get(account).is_some_and(|status| status.state == AccountState::Disconnected) {
+            return Ok(news.clone());
+        }
         let known = all.activity.entry(account.clone()).or_default().entry(region.to_owned()).or_default();
         known.merge(news);
         known.settle(oldest.as_second());

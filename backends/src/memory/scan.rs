@@ -28,6 +28,8 @@ struct Pending {
     tries: u32,
     begun: Option<Begun>,
     progress: Option<Box<CellProgress>>,
+    /// How often it was opened again because what it had read could not be read back.
+    reopened: u32,
 }
 
 struct Ended {
@@ -36,6 +38,15 @@ struct Ended {
     attempts: u32,
     /// Where a cancelled cell goes on, should its scan be reopened.
     progress: Option<Box<CellProgress>>,
+    reopened: u32,
+}
+
+impl Ended {
+    /// The cell as a pending one, under a new generation.
+    fn again(self) -> Pending {
+        let Ended { generation, attempts, progress, reopened, .. } = self;
+        Pending { generation: generation + 1, attempts, tries: 0, begun: None, progress, reopened }
+    }
 }
 
 /// All keys after one, or all there are.
@@ -98,9 +109,8 @@ impl Scan {
         let again: Vec<Cell> =
             self.ended.iter().filter(|(_, e)| e.line.outcome == Outcome::Cancelled).map(|(c, _)| c.clone()).collect();
         for cell in again {
-            if let Some(Ended { generation, attempts, progress, .. }) = self.ended.remove(&cell) {
-                let pending = Pending { generation: generation + 1, attempts, tries: 0, begun: None, progress };
-                self.pending.insert(cell, pending);
+            if let Some(ended) = self.ended.remove(&cell) {
+                self.pending.insert(cell, ended.again());
             }
         }
         Some(cancelled)
@@ -199,7 +209,7 @@ impl Scan {
         }
         self.set_state(account, ScanAccountState::Planned);
         for cell in cells {
-            let fresh = Pending { generation: 1, attempts: 0, tries: 0, begun: None, progress: None };
+            let fresh = Pending { generation: 1, attempts: 0, tries: 0, begun: None, progress: None, reopened: 0 };
             if !self.ended.contains_key(cell) && self.pending.insert(cell.clone(), fresh).is_none() {
                 self.cells += 1;
             }
@@ -257,11 +267,13 @@ impl Scan {
     }
 
     fn end_cell(&mut self, line: LedgerLine, keeps: bool) {
-        let Some(Pending { generation, attempts, progress, .. }) = self.pending.remove(&line.cell) else { return };
+        let Some(Pending { generation, attempts, progress, reopened, .. }) = self.pending.remove(&line.cell) else {
+            return;
+        };
         self.count(&line);
         if keeps {
             let progress = progress.filter(|_| line.outcome == Outcome::Cancelled);
-            self.ended.insert(line.cell.clone(), Ended { line, generation, attempts, progress });
+            self.ended.insert(line.cell.clone(), Ended { line, generation, attempts, progress, reopened });
         }
     }
 
@@ -269,6 +281,44 @@ impl Scan {
         let (cells, totals) = self.totals.entry(line.outcome).or_default();
         *cells += 1;
         totals.add(&line.totals);
+    }
+
+    fn uncount(&mut self, line: &LedgerLine) {
+        if let Some((cells, sum)) = self.totals.get_mut(&line.outcome) {
+            *cells -= 1;
+            take_from(sum, &line.totals);
+        }
+    }
+
+    pub(super) fn reopen_cell(&mut self, line: &LedgerLine, most: u32) -> bool {
+        if self.pending.contains_key(&line.cell) {
+            return true;
+        }
+        let stands = |ended: &Ended| ended.line == *line && ended.reopened < most;
+        if !self.ended.get(&line.cell).is_some_and(stands) {
+            return false;
+        }
+        self.uncount(line);
+        if let Some(ended) = self.ended.remove(&line.cell) {
+            let progress = Some(Box::new(CellProgress::anew(line)));
+            let reopened = ended.reopened + 1;
+            self.pending.insert(line.cell.clone(), Pending { progress, reopened, ..ended.again() });
+        }
+        true
+    }
+
+    pub(super) fn replace_line(&mut self, line: &LedgerLine, by: &LedgerLine) -> bool {
+        let Some(ended) = self.ended.get_mut(&line.cell) else { return false };
+        if ended.line == *by {
+            return true;
+        }
+        if ended.line != *line || by.cell != line.cell {
+            return false;
+        }
+        ended.line = by.clone();
+        self.uncount(line);
+        self.count(by);
+        true
     }
 
     pub(super) fn close(&mut self, account: Option<&AccountId>, outcome: Outcome, reason: &str, keeps: bool) -> u64 {
@@ -305,10 +355,7 @@ impl Scan {
         for totals in &amended {
             if let Some((cells, sum)) = self.totals.get_mut(&from) {
                 *cells -= 1;
-                sum.calls -= totals.calls;
-                sum.throttled -= totals.throttled;
-                sum.records -= totals.records;
-                sum.seconds -= totals.seconds;
+                take_from(sum, totals);
             }
             let (cells, sum) = self.totals.entry(to).or_default();
             *cells += 1;
@@ -351,6 +398,13 @@ impl Scan {
         }
         counts
     }
+}
+
+fn take_from(sum: &mut WorkTotals, totals: &WorkTotals) {
+    sum.calls -= totals.calls;
+    sum.throttled -= totals.throttled;
+    sum.records -= totals.records;
+    sum.seconds -= totals.seconds;
 }
 
 fn drop_one(counts: &mut BTreeMap<RegionSource, u64>, source: RegionSource) {

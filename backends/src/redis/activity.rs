@@ -35,7 +35,7 @@ impl RedisStore {
         news: &Activity,
         oldest: Timestamp,
     ) -> Result<Activity, StoreError> {
-        let keys = [self.keys.account(account, "activity")];
+        let keys = ["activity", "state"].map(|what| self.keys.account(account, what));
         for _ in 0..TRIES {
             let (version, mut known) = self.activity_versioned(account, region).await?;
             known.merge(news);
@@ -48,8 +48,10 @@ impl RedisStore {
                 bytes(KEPT.to_string()),
             ];
             // Asked again after its answer was lost, it merges with itself.
-            if self.link.run::<u64>(&script::KEEP_ACTIVITY, &keys, &arguments).await? == 1 {
-                return Ok(known);
+            match self.link.run::<i64>(&script::KEEP_ACTIVITY, &keys, &arguments).await? {
+                1 => return Ok(known),
+                0 => {}
+                _ => return Ok(news.clone()),
             }
         }
         Err(StoreError::Away(format!("too many add to the activity of {account} at once")))

@@ -173,6 +173,64 @@ impl RedisStore {
         Ok(amended)
     }
 
+    /// The line that a cell ended with, as it is written, if it is this one: another program may have written the same in
+    /// other words.
+    async fn written_line(&self, scan: &ScanId, line: &LedgerLine) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = self.keys.scan(scan).cells(&line.cell.account);
+        let text: Option<Vec<u8>> = self.link.command(Cmd::hget(key, format!("{}|l", field(&line.cell)))).await?;
+        let Some(text) = text else { return Ok(None) };
+        Ok((decode::<LedgerLine>(&text)? == *line).then_some(text))
+    }
+
+    pub(super) async fn cell_reopen(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError> {
+        // Where it has no such line, it is pending or has another: the script tells which.
+        let text = self.written_line(scan, line).await?.unwrap_or_default();
+        let keys = self.keys.scan(scan);
+        let keys = [keys.row(), keys.cells(&line.cell.account), keys.pending(), keys.counts()];
+        let totals = &line.totals;
+        let arguments = [
+            bytes(field(&line.cell)),
+            text,
+            bytes(place(&line.cell)),
+            encode(&CellProgress::anew(line))?,
+            bytes(most),
+            bytes(line.outcome.as_str()),
+            bytes(totals.calls),
+            bytes(totals.throttled),
+            bytes(totals.records),
+            bytes(totals.seconds),
+        ];
+        Ok(self.link.run::<Option<u64>>(&script::REOPEN_CELL, &keys, &arguments).await? == Some(1))
+    }
+
+    pub(super) async fn cell_replace(
+        &self,
+        scan: &ScanId,
+        line: &LedgerLine,
+        by: &LedgerLine,
+    ) -> Result<bool, StoreError> {
+        if by.cell != line.cell {
+            return Ok(false);
+        }
+        let text = self.written_line(scan, line).await?.unwrap_or_default();
+        let keys = self.keys.scan(scan);
+        let keys = [keys.row(), keys.cells(&line.cell.account), keys.counts()];
+        let (old, new) = (&line.totals, &by.totals);
+        let more = |new: u64, old: u64| bytes(i128::from(new) - i128::from(old));
+        let arguments = [
+            bytes(field(&line.cell)),
+            text,
+            bytes(line.outcome.as_str()),
+            encode(by)?,
+            bytes(by.outcome.as_str()),
+            more(new.calls, old.calls),
+            more(new.throttled, old.throttled),
+            more(new.records, old.records),
+            bytes(new.seconds - old.seconds),
+        ];
+        Ok(self.link.run::<Option<u64>>(&script::REPLACE_LINE, &keys, &arguments).await? == Some(1))
+    }
+
     pub(super) async fn cells_pending(
         &self,
         scan: &ScanId,

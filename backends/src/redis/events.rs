@@ -2,7 +2,8 @@
 //! nodes, so no script can write both. The account's own script writes the change together with what is to be told of
 //! it; that is then carried to the trail, which knows an event by its id, and so takes it once however often it is
 //! carried. A debt that is noted before the change, and struck out after, leads whoever reads the trail to what a writer
-//! that was killed in between left behind.
+//! that was killed in between left behind. A debt is a writer's (`account random`) for as long as it is not known whether
+//! its change was made; where it was, and could not be carried, the account itself stands among the debts, once.
 
 use super::{
     RedisStore, script,
@@ -14,13 +15,18 @@ use fleetscan_proto::{
     NumberedEvent, StoreError,
 };
 use redis::Cmd;
+use std::collections::BTreeSet;
 
 /// A debt this old is not just being paid.
 const OVERDUE_SECONDS: i64 = 5;
 /// So long after it noted its debt, a writer has written or never will: every call ends within seconds.
 const FORGOTTEN_SECONDS: i64 = 3_600;
-/// Debts that are looked at with one reading.
-const DEBTS: usize = 64;
+/// What could not be carried is left alone for so long.
+const REST_SECONDS: i64 = 60;
+/// Debts that are asked for at once.
+const DEBTS: usize = 512;
+/// Pages of them that are looked at with one reading.
+const PAGES: usize = 32;
 
 impl RedisStore {
     /// Notes that a change of an account is about to be written; answers what [`RedisStore::strike_out`] takes.
@@ -52,23 +58,67 @@ impl RedisStore {
         Ok(())
     }
 
+    /// The change was made, and what is to be told of it could not be carried: the account is the debtor from now on.
+    pub(super) async fn owe_instead(&self, account: &AccountId, debt: Option<&str>) -> Result<(), StoreError> {
+        self.link.run::<u64>(&script::OWE, &[self.keys.fleet("debts")], &[bytes(account)]).await?;
+        match debt {
+            Some(debt) => self.strike_out(debt).await,
+            None => Ok(()),
+        }
+    }
+
     /// Tells what writers that were killed left untold.
     async fn settle_debts(&self) -> Result<(), StoreError> {
-        let debts = self.keys.fleet("debts");
         let now = self.now().await?.as_second();
-        let mut overdue = redis::cmd("ZRANGEBYSCORE");
-        overdue.arg(&debts).arg("-inf").arg(now - OVERDUE_SECONDS).arg("WITHSCORES").arg("LIMIT").arg(0).arg(DEBTS);
-        let found: Vec<(String, f64)> = self.link.command(overdue).await?;
-        for (debt, at) in found {
-            if let Some(account) = debt.split(' ').next().and_then(|id| id.parse().ok()) {
-                self.tell(&account).await?;
-            }
-            // Its writer may be about to write even now, however unlikely that is; so the debt stands for a while.
-            if at <= (now - FORGOTTEN_SECONDS) as f64 {
-                self.strike_out(&debt).await?;
+        let mut after = 0;
+        for _ in 0..PAGES {
+            let mut overdue = redis::cmd("ZRANGEBYSCORE");
+            overdue.arg(self.keys.fleet("debts")).arg("-inf").arg(now - OVERDUE_SECONDS).arg("WITHSCORES");
+            overdue.arg("LIMIT").arg(after).arg(DEBTS);
+            let found: Vec<(String, f64)> = self.link.command(overdue).await?;
+            let last_page = found.len() < DEBTS;
+            after += found.len() - self.settle(now, found).await?;
+            if last_page {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Settles some debts; answers how many are no longer among the overdue ones.
+    async fn settle(&self, now: i64, debts: Vec<(String, f64)>) -> Result<usize, StoreError> {
+        let of = |debt: &str| debt.split(' ').next().and_then(|id| id.parse::<AccountId>().ok());
+        let accounts: Vec<AccountId> =
+            debts.iter().filter_map(|(debt, _)| of(debt)).collect::<BTreeSet<_>>().into_iter().collect();
+        let lengths = accounts.iter().map(|account| Cmd::llen(self.keys.account(account, "untold"))).collect();
+        let lengths: Vec<u64> = self.link.commands(lengths).await?;
+        let mut failing = BTreeSet::new();
+        for (account, _) in accounts.iter().zip(lengths).filter(|(_, untold)| *untold > 0) {
+            match self.tell(account).await {
+                // A newer version's words, or somebody else's: one account's must not keep the others' from being told.
+                Err(StoreError::Refused(why)) => {
+                    tracing::warn!(%account, error = why, "events.not_carried: tried again in a minute");
+                    failing.insert(account.clone());
+                }
+                told => told?,
+            }
+        }
+        let mut arguments = Vec::new();
+        for (debt, at) in &debts {
+            let account = of(debt);
+            let settled = match &account {
+                Some(account) if failing.contains(account) => bytes(now + REST_SECONDS - OVERDUE_SECONDS),
+                Some(account) if account.as_str() == debt => Vec::new(),
+                // A writer's stands for a while: it may be about to write even now, however unlikely that is.
+                Some(_) if *at > (now - FORGOTTEN_SECONDS) as f64 => continue,
+                _ => Vec::new(),
+            };
+            arguments.extend([bytes(debt), bytes(at), settled]);
+        }
+        if arguments.is_empty() {
+            return Ok(0);
+        }
+        self.link.run::<usize>(&script::SETTLE_DEBTS, &[self.keys.fleet("debts")], &arguments).await
     }
 }
 

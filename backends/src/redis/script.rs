@@ -49,11 +49,14 @@ scripts! {
     COMPLETE: "complete.lua";
     AMEND: "amend.lua";
     REOPEN_ACCOUNT: "reopen_account.lua";
+    REOPEN_CELL: "reopen_cell.lua";
+    REPLACE_LINE: "replace_line.lua";
     HASTEN: "hasten.lua";
     TAKE_HASTENED: "take_hastened.lua";
     COUNT_ASSUMED: "count_assumed.lua";
     STATUS: "status.lua";
     OWE: "owe.lua";
+    SETTLE_DEBTS: "settle_debts.lua";
     APPEND_EVENT: "append_event.lua";
     NOTE_ACT: "note_act.lua";
     TAKE_LEASE: "take_lease.lua";

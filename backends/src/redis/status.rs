@@ -38,11 +38,22 @@ impl RedisStore {
         if barred && written.is_some() {
             self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
         }
-        if written.as_ref().is_some_and(|(_, untold)| *untold > 0) {
-            self.tell(id).await?;
-        }
-        if let Some(debt) = debt {
-            self.strike_out(&debt).await?;
+        let untold = written.as_ref().is_some_and(|(_, untold)| *untold > 0);
+        match if untold { self.tell(id).await } else { Ok(()) } {
+            Ok(()) => {
+                if let Some(debt) = debt {
+                    self.strike_out(&debt).await?;
+                }
+            }
+            // The change stands: what is to be told of it is carried by whoever reads the trail, as soon as that can be.
+            Err(StoreError::Refused(why)) => {
+                tracing::warn!(account = %id, error = why, "events.not_carried: tried again later");
+                self.owe_instead(id, debt.as_deref()).await?;
+            }
+            Err(error) => {
+                self.owe_instead(id, debt.as_deref()).await?;
+                return Err(error);
+            }
         }
         if written.is_none() {
             return Ok(false);

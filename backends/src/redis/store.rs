@@ -237,6 +237,14 @@ impl Store for RedisStore {
         self.cells_amend(scan, account, from, to).await
     }
 
+    async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError> {
+        self.cell_reopen(scan, line, most).await
+    }
+
+    async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError> {
+        self.cell_replace(scan, line, by).await
+    }
+
     async fn pending_cells(
         &self,
         scan: &ScanId,

@@ -56,6 +56,8 @@ macro_rules! store_conformance {
             closing_an_account_leaves_the_others_alone
             closing_a_scan_ends_all_that_is_pending
             amending_changes_the_outcome_and_nothing_else
+            a_cell_that_is_reopened_begins_anew_and_only_so_often
+            only_the_line_that_stands_is_reopened_or_replaced
             the_counts_are_those_of_the_ledger
         );
         $crate::conformance::store::store_conformance!(@cases cancel, $factory, $runtime,
@@ -86,6 +88,7 @@ macro_rules! store_conformance {
             activity_that_is_old_falls_out
             of_concurrent_additions_of_activity_none_is_lost
             forgotten_activity_is_gone_in_every_region_and_others_keep_theirs
+            of_a_disconnected_account_no_activity_is_kept
         );
         $crate::conformance::store::store_conformance!(@cases model, $factory, $runtime,
             any_sequence_of_changes_agrees_with_the_model

@@ -4,9 +4,11 @@ use super::{
     newcomers::Newcomers,
     registry_backup::RegistryBackup,
     schedule::Schedule,
+    waiting::WaitingScans,
 };
 use crate::{
-    Connections, FleetLink, OpenedScan, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest, ScanRunner,
+    Connections, FleetLink, OpenedScan, Phase, Progress, Registered, ScanEnd, ScanError, ScanParts, ScanRequest,
+    ScanRunner,
     events::{self, Relay},
 };
 use fleetscan_proto::{Lane, Lease, QueueError, ScanId, ScanRow, ScanState, StoreError, catalogue::Catalogue};
@@ -52,8 +54,11 @@ pub(super) struct Leader<'a> {
     running: HashMap<ScanId, Running>,
     /// Scans that could not go on, and when they are tried again.
     resting: HashMap<ScanId, Instant>,
+    /// The same for doctors, until they go on.
+    waiting: WaitingScans,
     losses: watch::Sender<u64>,
     forced: watch::Sender<Option<Force>>,
+    barred: watch::Sender<u64>,
     /// How the breaker stood when it was last told.
     breaker: Option<Breaker>,
     schedule: Schedule,
@@ -84,8 +89,10 @@ impl<'a> Leader<'a> {
             until: asked + options.lease.saturating_sub(LEASE_MARGIN),
             running: HashMap::new(),
             resting: HashMap::new(),
+            waiting: WaitingScans::default(),
             losses: watch::Sender::new(0),
             forced: watch::Sender::new(None),
+            barred: watch::Sender::new(0),
             breaker: None,
             schedule: Schedule::new(options.schedule.clone()),
             newcomers: Newcomers::default(),
@@ -158,6 +165,9 @@ impl<'a> Leader<'a> {
         self.watch_broker().await?;
         let forced = breaker::forced(self.parts.fleet.as_ref()).await?.map(|forced| forced.force);
         self.forced.send_if_modified(|before| std::mem::replace(before, forced) != forced);
+        // Asked here once for all scans, before any of them begins.
+        let barred = self.parts.fleet.orders().await?.barred_version;
+        self.barred.send_if_modified(|before| std::mem::replace(before, barred) != barred);
         let mut rows = self.parts.store.scans_under_way().await?;
         self.reap().await?;
         // Urgent ones first, then the oldest.
@@ -217,7 +227,7 @@ impl<'a> Leader<'a> {
             Ok(sink) => sink,
             Err(error) => {
                 tracing::error!(scan = %id, %error, "scan.no_sink: its results have no place");
-                self.resting.insert(id.clone(), Instant::now() + RETRY);
+                self.rest(id.clone(), error.to_string());
                 return;
             }
         };
@@ -225,7 +235,10 @@ impl<'a> Leader<'a> {
             Ok(part) => Arc::new(part),
             Err(error) => {
                 tracing::error!(scan = %id, error, "scan.not_known: a coordinator of its own version is to lead");
-                self.resting.insert(id.clone(), Instant::now() + RETRY);
+                self.rest(
+                    id.clone(),
+                    format!("{error}: a coordinator of the version that it was asked for under is to lead"),
+                );
                 return;
             }
         };
@@ -242,6 +255,7 @@ impl<'a> Leader<'a> {
                 fleet: Arc::clone(&self.parts.fleet),
                 losses: self.losses.subscribe(),
                 forced: self.forced.subscribe(),
+                barred: self.barred.subscribe(),
                 slice: self.options.slice,
             }),
         };
@@ -291,20 +305,30 @@ impl<'a> Leader<'a> {
                 Ok(Ok(ScanEnd::Finished(manifest))) => {
                     tracing::info!(scan = %id, complete = manifest.complete, "scan.ended");
                     self.metrics.scan_ended(manifest.complete, scan.cancelled);
+                    self.waiting.over(&id);
                 }
-                Ok(Ok(ScanEnd::Interrupted)) => tracing::info!(scan = %id, "scan.ended_elsewhere"),
+                Ok(Ok(ScanEnd::Interrupted)) => {
+                    tracing::info!(scan = %id, "scan.ended_elsewhere");
+                    self.waiting.over(&id);
+                }
                 Ok(Err(ScanError::Store(error @ StoreError::Lost(_)))) => return Err(error),
                 Ok(Err(error)) => {
                     tracing::error!(scan = %id, %error, "scan.cannot_go_on: tried again soon");
-                    self.resting.insert(id, Instant::now() + RETRY);
+                    self.rest(id, error.to_string());
                 }
                 Err(panic) => {
                     tracing::error!(scan = %id, error = %panic, "scan.panicked: tried again soon");
-                    self.resting.insert(id, Instant::now() + RETRY);
+                    self.rest(id, "the coordinator panicked over it: its log has more".to_owned());
                 }
             }
         }
         Ok(())
+    }
+
+    /// A scan that cannot go on is tried again in a while.
+    fn rest(&mut self, scan: ScanId, why: String) {
+        self.waiting.met(&scan, self.parts.clock.now(), why);
+        self.resting.insert(scan, Instant::now() + RETRY);
     }
 
     async fn show(&mut self, rows: &[ScanRow]) -> Result<(), StoreError> {
@@ -314,11 +338,17 @@ impl<'a> Leader<'a> {
             self.metrics.went_on(scan.shown.as_ref(), &now);
             scan.shown = Some(now.clone());
             scan.cancelled |= rows.iter().any(|row| row.spec.id == *id && row.state == ScanState::Cancelling);
+            // One that fails at its end has nothing left to read.
+            if now.phase == Phase::Reading && now.counts.pending() > 0 {
+                self.waiting.over(id);
+            }
             scans.insert(id.clone(), now);
         }
         let started = rows.iter().map(|row| (row.spec.id.clone(), row.spec.started_at)).collect();
         let state = CoordinatorState { leads: true, scans, started };
         self.tell_breaker(&state).await?;
+        self.waiting.keep(|scan| rows.iter().any(|row| row.spec.id == *scan));
+        self.waiting.tell(self.parts.fleet.as_ref()).await?;
         self.metrics.refresh(self.parts, &state).await?;
         self.state.send_replace(state);
         if self.told_accounts.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {

@@ -73,7 +73,7 @@ impl Metrics {
             revocations: registrar
                 .counter("revocations_total", "Accounts that were marked revoked: their role no longer lets us in"),
             breaker_open: registrar
-                .gauge("hub_breaker_open", "1 while so many accounts deny AssumeRole that none is marked revoked"),
+                .gauge("hub_breaker_open", "1 while no account is marked revoked: too many deny AssumeRole at once, or our own side is in doubt"),
             scan_cells: gauges(
                 "scan_cells",
                 "Cells of the scans under way: pending, and done by outcome",

@@ -8,11 +8,13 @@ mod newcomers;
 mod registry_backup;
 mod request;
 mod schedule;
+mod waiting;
 
 pub use breaker::{Breaker, Force, Forced, breaker, force, forced};
 pub use metrics::Metrics;
 pub use registry_backup::REGISTRY_FOLDER;
 pub use request::{Resumed, StartRequest, Started, resume, start};
+pub use waiting::{Waiting, waiting};
 
 use crate::{HubCheck, Progress, ScanOptions};
 use fleetscan_proto::{

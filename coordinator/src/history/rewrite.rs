@@ -183,7 +183,9 @@ async fn count_records(
             while let Some((reading, path)) = readings.next().await {
                 match reading {
                     Ok(found) => found.into_iter().for_each(|(kind, n)| *counts.entry(kind).or_default() += n),
-                    Err(PartTrouble::Damaged(error)) => tracing::warn!(path, error, "part.not_counted"),
+                    Err(PartTrouble::Damaged(error) | PartTrouble::Missing(error)) => {
+                        tracing::warn!(path, error, "part.not_counted")
+                    }
                     // Nothing was changed yet: another time.
                     Err(PartTrouble::Unread(error)) => return Err(error.into()),
                 }

@@ -11,19 +11,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-fn account() -> AccountId {
+pub fn account() -> AccountId {
     "111122223333".parse().expect("an id")
 }
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("time")
 }
-fn status(state: AccountState, since: i64) -> AccountStatus {
+pub fn status(state: AccountState, since: i64) -> AccountStatus {
     let evidence = BTreeMap::from([("said".to_owned(), "by somebody else".to_owned())]);
     AccountStatus { account: account(), state, since: at(since), last_success: None, denied: Vec::new(), evidence }
 }
 
 /// Another process that changes the status between our reading and our writing.
-struct Meddler(Mutex<Vec<AccountStatus>>);
+pub struct Meddler(pub Mutex<Vec<AccountStatus>>);
 
 #[async_trait]
 impl<S: Store> Watch<S> for Meddler {

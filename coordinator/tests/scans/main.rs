@@ -3,5 +3,6 @@
 
 mod lifecycle;
 mod looks;
+mod operators;
 mod revocation;
 mod world;

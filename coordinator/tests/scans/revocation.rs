@@ -2,7 +2,10 @@
 
 use crate::world::{CELLS, Reply, World, id};
 use fleetscan_proto::{AccountId, AccountState, Outcome, TaskKind};
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 fn account(task: &TaskKind) -> &AccountId {
@@ -42,7 +45,8 @@ async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_
     let gone = |task: &TaskKind, _: Duration| if *account(task) == id(2) { Reply::Denied } else { Reply::Answer(1) };
     let (scan, manifest) = world.scan(gone).await;
     assert!(manifest.complete);
-    assert_eq!(world.state(2).await, Some(AccountState::Revoked));
+    let status = world.store.account_status(&id(2)).await.unwrap().unwrap();
+    assert_eq!((status.state, status.evidence["tries"].as_str()), (AccountState::Revoked, "2"));
     let lines = world.ledger(&scan).await;
     let revoked = lines.iter().filter(|line| line.outcome == Outcome::Revoked);
     assert!(revoked.clone().count() > 0 && revoked.clone().all(|line| line.cell.account == id(2)));
@@ -94,6 +98,85 @@ async fn a_broken_hub_marks_nobody() {
         world.scan(|task, _| if *account(task) == id(1) { Reply::Denied } else { Reply::Answer(1) }).await;
     assert!(manifest.cells["unconfirmed"] > 0);
     assert_eq!(world.state(1).await, Some(AccountState::Active));
+}
+
+/// How the breaker stood, each time that it changed: why it was open, or that it was not.
+fn watch_the_breaker(world: &World) -> Arc<Mutex<Vec<Option<String>>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (progress, told) = (world.progress.clone(), seen.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = progress.lock().unwrap().as_ref().map(|progress| progress.borrow().breaker_why.clone());
+            let mut told = told.lock().unwrap();
+            if let Some(now) = now
+                && told.last() != Some(&now)
+            {
+                told.push(now);
+            }
+        }
+    });
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_whose_policy_is_lost_before_the_first_probe_opens_the_breaker_until_it_is_back() {
+    for known in [true, false] {
+        let mut world = World::of(9);
+        if known {
+            world.scan(answer).await;
+            world.restart();
+        }
+        // For half an hour: longer than a verdict may be wanting.
+        let script = |_: &TaskKind, since: Duration| match since < Duration::from_secs(1_800) {
+            true => Reply::OurPolicy,
+            false => Reply::Answer(1),
+        };
+        let seen = watch_the_breaker(&world);
+        let (scan, manifest) = world.scan(script).await;
+        assert_eq!(manifest.cells, [("complete".to_owned(), 9 * CELLS)].into());
+        let why = Some("a policy of our own identity denies AssumeRole".to_owned());
+        assert_eq!(*seen.lock().unwrap(), [None, why, None], "known: {known}");
+        assert!(world.store.open_denials(&scan, None).await.unwrap().is_empty());
+        for number in 1..=9 {
+            let history = world.store.account_history(&id(number)).await.unwrap();
+            assert_eq!(history.iter().map(|change| change.to).collect::<Vec<_>>(), [AccountState::Active]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_fails_before_the_first_probe_opens_the_breaker_until_it_works() {
+    let mut world = World::of(4);
+    world.scan(answer).await;
+    world.restart();
+    world.hub.broken.store(true, SeqCst);
+    let hub = world.hub.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        hub.broken.store(false, SeqCst);
+    });
+    // A worker without credentials of its own puts each probe off.
+    let script = |_: &TaskKind, since: Duration| match since < Duration::from_secs(300) {
+        true => Reply::Defer(15),
+        false => Reply::Answer(1),
+    };
+    let seen = watch_the_breaker(&world);
+    let (_, manifest) = world.scan(script).await;
+    assert!(manifest.complete);
+    let why = Some("our own identity, or a canary, does not work".to_owned());
+    assert_eq!(*seen.lock().unwrap(), [None, why, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_our_own_policy_denies_at_the_deadline_is_unconfirmed() {
+    let mut world = World::of(2);
+    world.options.deadline = Duration::from_secs(600);
+    let (_, manifest) =
+        world.scan(|task, _| if *account(task) == id(1) { Reply::OurPolicy } else { Reply::Answer(1) }).await;
+    assert!(!manifest.complete);
+    assert_eq!(manifest.cells["complete"], CELLS);
+    assert!(manifest.cells["unconfirmed"] > 0, "{:?}", manifest.cells);
 }
 
 #[tokio::test(start_paused = true)]

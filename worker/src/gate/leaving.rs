@@ -7,23 +7,14 @@ use super::{
 };
 use crate::{
     aws::{Aws as _, Request},
+    counted::CountedEndpoint,
     http::SendError,
     hub::{Hub, HubOptions},
     never::NEVER,
     session::Session,
 };
 use fleetscan_proto::catalogue::Catalogue;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::SystemTime,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
+use std::{sync::Arc, time::SystemTime};
 
 /// How each protocol begins its file, and how an operation of it is asked for.
 const PROTOCOLS: [(&str, &str); 7] = [
@@ -78,31 +69,20 @@ const WRITERS: [(&str, &[&str]); 6] = [
 /// A hub whose every call goes to an endpoint that counts it.
 struct Wire {
     hub: Hub,
-    arrived: Arc<AtomicUsize>,
+    endpoint: CountedEndpoint,
 }
 
 impl Wire {
     async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
-        let arrived = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&arrived);
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                counter.fetch_add(1, SeqCst);
-                let mut request = [0_u8; 16_384];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
-            }
-        });
+        let endpoint = CountedEndpoint::open().await;
         let credentials = Some(("AKIAHUB".to_owned(), "secret".to_owned()));
-        let options = HubOptions { endpoint: Some(endpoint), credentials, ..HubOptions::default() };
-        Self { hub: Hub::connect(options).await.expect("a hub"), arrived }
+        let options = HubOptions { endpoint: Some(endpoint.url.clone()), credentials, ..HubOptions::default() };
+        Self { hub: Hub::connect(options).await.expect("a hub"), endpoint }
     }
 
     /// Makes the one call of a catalogue; answers whether it was refused, and nothing left.
     async fn refuses(&self, catalogue: Catalogue) -> bool {
-        let before = self.arrived.load(SeqCst);
+        let before = self.endpoint.arrived();
         let service = Arc::clone(&catalogue.services()[0]);
         let operation = service.operations[0].clone();
         let gate = Gate::new(Arc::new(catalogue));
@@ -124,7 +104,7 @@ impl Wire {
                 matches!(sent.await, Err(SendError::Refused(_)))
             }
         };
-        is_refused && self.arrived.load(SeqCst) == before
+        is_refused && self.endpoint.arrived() == before
     }
 
     /// Each way in which a file can ask for an operation, under each name that its service can go by.
@@ -160,14 +140,10 @@ async fn nothing_of_the_never_list_leaves_whatever_a_file_says() {
             }
         }
     }
-    assert_eq!(wire.arrived.load(SeqCst), 0);
+    assert_eq!(wire.endpoint.arrived(), 0);
     for (n, (head, http)) in PROTOCOLS.into_iter().enumerate() {
         assert!(!wire.refuses(doctored("harmless", head, "ListThings", http)).await, "{head}");
-        assert_eq!(
-            wire.arrived.load(SeqCst),
-            n + 1,
-            "what may be called does leave, so that the count means something"
-        );
+        assert_eq!(wire.endpoint.arrived(), n + 1, "what may be called does leave, so that the count means something");
     }
 }
 
@@ -205,5 +181,5 @@ async fn no_writer_leaves_whatever_a_file_says() {
         let rest = format!("http = \"{http}\"");
         assert!(wire.refuses(doctored("harmless", s3, "GetBucketPolicy", &rest)).await, "{http}");
     }
-    assert_eq!(wire.arrived.load(SeqCst), 0);
+    assert_eq!(wire.endpoint.arrived(), 0);
 }

@@ -5,7 +5,7 @@ use crate::{
     guard::Guard,
     probe::{NotNow, probe},
 };
-use fleetscan_proto::{AccountId, Outcome, ProbeFailure, ScanId};
+use fleetscan_proto::{AccountId, AssumeDenial, Outcome, ProbeFailure, ScanId};
 use std::time::Duration;
 
 /// How long a probe waits that could not be done.
@@ -36,6 +36,18 @@ impl Worker {
                 tracing::warn!(error = why, "probe.not_now");
                 return Ok(Done::Defer(generation, PROBE_WAIT));
             }
+            Err(NotNow::OurPolicy { code, request_id, tries }) => {
+                tracing::warn!(
+                    code,
+                    aws.request_id = request_id,
+                    "probe.not_now: our own identity may not assume the role"
+                );
+                let (scan, account, at) = (scan.clone(), account.clone(), self.parts.clock.now());
+                let doing = AssumeDenial::PROBE.to_owned();
+                let denial = AssumeDenial { scan, account, at, code, request_id, tries, doing, our_fault: true };
+                persist!(self, store.open_denial(&denial))?;
+                return Ok(Done::Defer(generation, PROBE_WAIT));
+            }
             Err(NotNow::Failing(why)) if attempt + 1 < PROBE_ATTEMPTS => {
                 tracing::warn!(error = why, "probe.failing");
                 return Ok(Done::Retry(PROBE_WAIT));
@@ -49,6 +61,6 @@ impl Worker {
     }
 
     fn probe_failure(&self, outcome: Outcome, reason: String) -> ProbeFailure {
-        ProbeFailure { outcome, reason, code: None, request_id: None, at: self.parts.clock.now() }
+        ProbeFailure { outcome, reason, code: None, request_id: None, tries: 0, at: self.parts.clock.now() }
     }
 }

@@ -1,29 +1,13 @@
 //! What the typed clients send, on the wire: an endpoint that counts connections.
 
 use super::*;
-use crate::{gate::Gate, network::Network, never::NEVER, session::Session};
+use crate::{counted::CountedEndpoint, gate::Gate, network::Network, never::NEVER, session::Session};
 use fleetscan_proto::catalogue::Catalogue;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
 
-/// Answers everything with an empty success, and counts what was asked.
-async fn endpoint() -> (Http, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            counter.fetch_add(1, SeqCst);
-            let mut request = [0_u8; 16_384];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
-        }
-    });
-    (Http::new(Some(format!("http://{address}")), &Network::default()).expect("a client"), asked)
+/// A client of an endpoint that counts what is asked.
+async fn endpoint() -> (Http, CountedEndpoint) {
+    let endpoint = CountedEndpoint::open().await;
+    (Http::new(Some(endpoint.url.clone()), &Network::default()).expect("a client"), endpoint)
 }
 
 /// A catalogue in which every operation that is named stands, writers and readers of secrets included.
@@ -61,7 +45,7 @@ async fn no_writer_and_no_reader_of_data_leaves_through_a_typed_client() {
             let answer = try_to_send(&http, &catalogue, operation).await;
             assert!(matches!(answer, Err(SendError::Refused(_))), "{service}:{operation}: {answer:?}");
         }
-        assert_eq!(asked.load(SeqCst), 0, "{service}: nothing left the process");
+        assert_eq!(asked.arrived(), 0, "{service}: nothing left the process");
     }
     for (service, harmless, operations) in [
         ("s3", "GetBucketPolicy", &["GetObject", "PutBucketPolicy", "DeleteBucket", "PutObject", "ListObjectsV2"][..]),
@@ -79,9 +63,9 @@ async fn no_writer_and_no_reader_of_data_leaves_through_a_typed_client() {
             let answer = try_to_send(&http, &catalogue, operation).await;
             assert!(matches!(answer, Err(SendError::Refused(_))), "{service}:{operation}: {answer:?}");
         }
-        assert_eq!(asked.load(SeqCst), 0, "{service}: nothing left the process");
+        assert_eq!(asked.arrived(), 0, "{service}: nothing left the process");
         let answer = try_to_send(&http, &catalogue, harmless).await;
-        assert!(answer.is_ok() && asked.load(SeqCst) == 1, "{service}:{harmless} does leave: {answer:?}");
+        assert!(answer.is_ok() && asked.arrived() == 1, "{service}:{harmless} does leave: {answer:?}");
     }
 }
 
@@ -112,8 +96,8 @@ async fn a_typed_client_in_hand_sends_no_writer_and_no_reader_of_data() {
     assert!(iam.put_role_policy().role_name("r").policy_name("p").policy_document("{}").send().await.is_err());
     assert!(iam.update_role().role_name("thing").send().await.is_err());
     assert!(iam.untag_role().role_name("thing").tag_keys("k").send().await.is_err());
-    assert_eq!(asked.load(SeqCst), 0, "nothing left the process");
+    assert_eq!(asked.arrived(), 0, "nothing left the process");
     let _ = s3.get_bucket_acl().bucket("thing").send().await;
     let _ = iam.list_users().send().await;
-    assert_eq!(asked.load(SeqCst), 2, "readers of configuration do leave");
+    assert_eq!(asked.arrived(), 2, "readers of configuration do leave");
 }

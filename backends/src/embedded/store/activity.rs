@@ -1,5 +1,8 @@
-use super::sql::{change, encode, json, one};
-use fleetscan_proto::{AccountId, activity::Activity};
+use super::{
+    accounts::account_status,
+    sql::{change, encode, json, one},
+};
+use fleetscan_proto::{AccountId, AccountState, activity::Activity};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -24,6 +27,10 @@ pub(super) fn add(
     oldest: Timestamp,
     now: Timestamp,
 ) -> rusqlite::Result<Activity> {
+    // In one with the writing: whoever disconnects an account erases what was written before.
+    if account_status(c, account)?.is_some_and(|status| status.state == AccountState::Disconnected) {
+        return Ok(news.clone());
+    }
     let mut known = activity(c, account, region)?;
     known.merge(news);
     known.settle(oldest.as_second());

@@ -31,7 +31,7 @@ fn cell_row(connection: &Connection, scan: &ScanId, cell: &Cell) -> rusqlite::Re
 }
 
 /// Where a pending cell ends cancelled, its progress stays beside the line: reopening goes on from there.
-fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> rusqlite::Result<()> {
+pub(super) fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> rusqlite::Result<()> {
     let (cell, outcome) = (&line.cell, line.outcome.as_str());
     change(
         connection,
@@ -42,7 +42,7 @@ fn write_outcome(connection: &Connection, scan: &ScanId, line: &LedgerLine) -> r
     add_totals(connection, scan, line, 1)
 }
 
-fn add_totals(connection: &Connection, scan: &ScanId, line: &LedgerLine, sign: i64) -> rusqlite::Result<()> {
+pub(super) fn add_totals(connection: &Connection, scan: &ScanId, line: &LedgerLine, sign: i64) -> rusqlite::Result<()> {
     let (t, factor) = (&line.totals, if sign < 0 { -1.0 } else { 1.0 });
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX) * sign;
     change(

@@ -8,7 +8,7 @@ fn evidence(code: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("code".to_owned(), code.to_owned()), ("request_id".to_owned(), "7a62c49f".to_owned())])
 }
 
-fn status(n: usize, state: AccountState, since: i64) -> AccountStatus {
+pub(super) fn status(n: usize, state: AccountState, since: i64) -> AccountStatus {
     AccountStatus {
         account: account(n),
         state,

@@ -1,6 +1,6 @@
-use super::{StoreFactory, account, at, scan_id};
+use super::{StoreFactory, account, accounts::status, at, scan_id};
 use fleetscan_proto::{
-    Store,
+    AccountState, Store,
     activity::{Activity, Deed, Principal, Span},
 };
 use tokio::task::JoinSet;
@@ -86,4 +86,25 @@ pub async fn forgotten_activity_is_gone_in_every_region_and_others_keep_theirs<F
     }
     assert_eq!(store.activity(&account(2), "eu-west-1").await.expect("readable"), part);
     assert_eq!(store.add_activity(&account(1), "eu-west-1", &part, at(0)).await.expect("added"), part);
+}
+
+pub async fn of_a_disconnected_account_no_activity_is_kept<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let base = at(0).as_second();
+    let part = news(base, base + 9, &[("a", base)]);
+    for n in [1, 2] {
+        store.add_activity(&account(n), "eu-west-1", &part, at(0)).await.expect("added");
+    }
+    let disconnected = status(1, AccountState::Disconnected, 1);
+    store.set_account_status(&disconnected).await.expect("set");
+    store.forget_activity(&account(1)).await.expect("forgotten");
+    let late = news(base + 20, base + 29, &[("b", base + 20)]);
+    // A worker was still at work there.
+    assert_eq!(store.add_activity(&account(1), "eu-west-1", &late, at(0)).await.expect("answered"), late);
+    assert_eq!(store.activity(&account(1), "eu-west-1").await.expect("readable"), Activity::default());
+    store.add_activity(&account(2), "eu-west-1", &late, at(0)).await.expect("added");
+    assert_eq!(store.activity(&account(2), "eu-west-1").await.expect("readable").principals.len(), 2);
+    store.set_account_status(&status(1, AccountState::Pending, 2)).await.expect("connected again");
+    assert_eq!(store.add_activity(&account(1), "eu-west-1", &late, at(0)).await.expect("added"), late);
+    assert_eq!(store.activity(&account(1), "eu-west-1").await.expect("readable"), late);
 }

@@ -318,3 +318,51 @@ pub async fn the_counts_are_those_of_the_ledger<F: StoreFactory>(factory: &F) {
     assert_eq!(counts.totals, WorkTotals { calls: 70, throttled: 10, records: 400, seconds: 12.5 });
     assert_eq!((counts.cells, counts.pending()), (11, 1));
 }
+
+pub async fn a_cell_that_is_reopened_begins_anew_and_only_so_often<F: StoreFactory>(factory: &F) {
+    let (store, scan, cell) = one_cell(factory).await;
+    let done = line(&cell, Outcome::Complete);
+    begin(&store, &scan, &cell, 1).await;
+    store.complete(&scan, 1, &done).await.expect("answers");
+    for _ in 0..2 {
+        assert!(store.reopen_cell(&scan, &done, 1).await.expect("answers"), "also where an answer got lost");
+        assert_eq!(all_pending(&store, &scan).await, [(cell.clone(), 2)]);
+    }
+    let counts = store.counts(&scan).await.expect("readable");
+    assert_eq!((counts.outcomes, counts.totals), (BTreeMap::new(), WorkTotals::default()));
+    assert_eq!(whole_ledger(&store, &scan).await, []);
+    assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale, "a copy of the first reading");
+    let cost = WorkTotals { calls: 7, throttled: 1, records: 0, seconds: 1.25 };
+    let anew = CellProgress { totals: cost, started_at: Some(at(90)), ..CellProgress::default() };
+    assert_eq!(begin(&store, &scan, &cell, 2).await, go(anew, 2, 0));
+    store.complete(&scan, 2, &done).await.expect("answers");
+    assert!(!store.reopen_cell(&scan, &done, 1).await.expect("answers"), "it was reopened once");
+    assert_eq!(whole_ledger(&store, &scan).await, std::slice::from_ref(&done));
+    assert!(store.reopen_cell(&scan, &done, 2).await.expect("answers"));
+}
+
+pub async fn only_the_line_that_stands_is_reopened_or_replaced<F: StoreFactory>(factory: &F) {
+    let (store, scan, cell) = one_cell(factory).await;
+    let (first, other) = (line(&cell, Outcome::Complete), line(&cell, Outcome::Partial));
+    let failed = LedgerLine {
+        outcome: Outcome::Failed,
+        totals: WorkTotals { calls: 9, throttled: 1, records: 0, seconds: 2.0 },
+        parts: Vec::new(),
+        ..first.clone()
+    };
+    assert!(!store.replace_line(&scan, &first, &failed).await.expect("answers"), "it is pending");
+    store.complete(&scan, 1, &first).await.expect("answers");
+    assert!(!store.reopen_cell(&scan, &other, 9).await.expect("answers"));
+    assert!(!store.replace_line(&scan, &other, &failed).await.expect("answers"));
+    assert_eq!(whole_ledger(&store, &scan).await, std::slice::from_ref(&first));
+    for _ in 0..2 {
+        assert!(store.replace_line(&scan, &first, &failed).await.expect("answers"));
+    }
+    let counts = store.counts(&scan).await.expect("readable");
+    assert_eq!((counts.outcomes, &counts.totals), (BTreeMap::from([(Outcome::Failed, 1)]), &failed.totals));
+    assert_eq!(whole_ledger(&store, &scan).await, [failed]);
+    for unknown in [scan_id(9), scan_id(8)] {
+        assert!(!store.reopen_cell(&unknown, &first, 9).await.expect("answers"));
+        assert!(!store.replace_line(&unknown, &first, &other).await.expect("answers"));
+    }
+}

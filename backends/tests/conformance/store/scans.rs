@@ -206,6 +206,7 @@ pub async fn a_failed_probe_is_kept_as_it_was<F: StoreFactory>(factory: &F) {
         reason: "AssumeRole was denied".into(),
         code: Some("AccessDenied".into()),
         request_id: Some("7a62c49f-347e-4fc4-9331-6e8eEXAMPLE".into()),
+        tries: 2,
         at: at(61),
     };
     assert!(store.record_probe(&scan_id(1), &account(1), 1, Err(failure.clone())).await.expect("answers"));
@@ -232,6 +233,7 @@ pub async fn a_probe_that_failed_may_be_asked_again<F: StoreFactory>(factory: &F
         reason: "AssumeRole was denied".into(),
         code: None,
         request_id: None,
+        tries: 0,
         at: at(61),
     };
     store.create_scan(&spec(1), &[account(1), account(2)]).await.expect("created");

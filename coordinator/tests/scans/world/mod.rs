@@ -85,6 +85,8 @@ pub enum Reply {
     Answer(u64),
     /// AssumeRole is denied.
     Denied,
+    /// AssumeRole is denied by a policy of our own identity.
+    OurPolicy,
     /// Some action is denied.
     Detached,
     /// AWS throttles it for so many seconds.
@@ -283,9 +285,15 @@ impl FakeWorker {
                 reason: "AssumeRole was denied".into(),
                 code: Some("AccessDenied".into()),
                 request_id: None,
+                tries: 2,
                 at,
             }),
             Reply::Defer(seconds) => return Some((gen_, Duration::from_secs(seconds))),
+            Reply::OurPolicy => {
+                let denial = AssumeDenial { our_fault: true, ..self.denial(scan, account, AssumeDenial::PROBE) };
+                self.store.open_denial(&denial).await.expect("opened");
+                return Some((gen_, Duration::from_secs(15)));
+            }
             _ => Ok(Probe {
                 regions: REGIONS.map(str::to_owned).to_vec(),
                 source: RegionSource::AccountListRegions,
@@ -308,18 +316,10 @@ impl FakeWorker {
             Reply::Answer(records) => (Outcome::Complete, records, vec![]),
             Reply::Detached => (Outcome::Denied, 0, vec![denial("alpha:ListThings")]),
             Reply::Defer(seconds) => return Some((gen_, Duration::from_secs(seconds))),
-            Reply::Denied => {
-                let denial = AssumeDenial {
-                    scan: scan.clone(),
-                    account: cell.account.clone(),
-                    at: self.clock.now(),
-                    code: "AccessDenied".into(),
-                    request_id: Some("r-1".into()),
-                    tries: 2,
-                    doing: cell.to_string(),
-                    our_fault: false,
-                };
-                store.open_denial(&denial).await.expect("opened");
+            Reply::Denied | Reply::OurPolicy => {
+                let our_fault = reply == Reply::OurPolicy;
+                let denial = self.denial(scan, &cell.account, &cell.to_string());
+                store.open_denial(&AssumeDenial { our_fault, ..denial }).await.expect("opened");
                 return Some((gen_, Duration::from_secs(2)));
             }
         };
@@ -340,6 +340,19 @@ impl FakeWorker {
         let done = store.complete(scan, gen_, &line).await.expect("completes");
         assert_ne!(done, Completion::Duplicate);
         None
+    }
+
+    fn denial(&self, scan: &ScanId, account: &AccountId, doing: &str) -> AssumeDenial {
+        AssumeDenial {
+            scan: scan.clone(),
+            account: account.clone(),
+            at: self.clock.now(),
+            code: "AccessDenied".into(),
+            request_id: Some("r-1".into()),
+            tries: 2,
+            doing: doing.to_owned(),
+            our_fault: false,
+        }
     }
 
     async fn part(&self, scan: &ScanId, cell: &Cell, records: u64) -> PartName {

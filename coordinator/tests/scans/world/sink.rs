@@ -7,13 +7,14 @@ use std::{
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
-/// A sink in memory, which can be told to refuse one path.
+/// A sink in memory, which can be told to refuse paths.
 #[derive(Default)]
 pub struct MemorySink {
     files: Files,
     refused: Mutex<Option<String>>,
     /// So many reads of parts fail in passing.
     away: Mutex<u32>,
+    unreadable: Mutex<Option<String>>,
 }
 
 impl MemorySink {
@@ -23,9 +24,20 @@ impl MemorySink {
     pub fn paths(&self) -> Vec<String> {
         self.files.lock().expect("lock").keys().cloned().collect()
     }
+    /// Files with this in their paths are gone.
+    pub fn take(&self, part: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files.lock().expect("lock");
+        let (taken, left) = std::mem::take(&mut *files).into_iter().partition(|(path, _)| path.contains(part));
+        *files = left;
+        taken
+    }
     /// Paths that end so cannot be written any more; `None`: all can.
     pub fn refuse(&self, ending: Option<&str>) {
         *self.refused.lock().expect("lock") = ending.map(str::to_owned);
+    }
+    /// Paths with this in them cannot be read any more, for want of permission; `None`: all can.
+    pub fn refuse_reading(&self, part: Option<&str>) {
+        *self.unreadable.lock().expect("lock") = part.map(str::to_owned);
     }
     /// The next reads of parts fail in passing.
     pub fn fail_reads(&self, times: u32) {
@@ -49,6 +61,9 @@ impl Sink for MemorySink {
                 *away -= 1;
                 return Err(SinkError::Unavailable("SlowDown".into()));
             }
+        }
+        if self.unreadable.lock().expect("lock").as_ref().is_some_and(|part| path.contains(part)) {
+            return Err(SinkError::Refused(format!("{path}: permission denied")));
         }
         let files = self.files.lock().expect("lock");
         files.get(path).cloned().ok_or_else(|| SinkError::Missing(format!("{path}: no such file")))

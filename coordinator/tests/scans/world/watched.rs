@@ -58,6 +58,8 @@ watched! { Store:
     complete(scan: &ScanId, generation: u64, line: &LedgerLine) -> Completion;
     close_cells(scan: &ScanId, account: Option<&AccountId>, outcome: Outcome, reason: &str, at: Timestamp) -> u64;
     amend_cells(scan: &ScanId, account: &AccountId, from: Outcome, to: Outcome) -> u64;
+    reopen_cell(scan: &ScanId, line: &LedgerLine, most: u32) -> bool;
+    replace_line(scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> bool;
     pending_cells(scan: &ScanId, account: Option<&AccountId>, after: Option<&Cell>, limit: usize) -> Vec<PendingCell>;
     ledger(scan: &ScanId, after: Option<&Cell>, limit: usize) -> Vec<LedgerLine>;
     count_assume_role(scan: &ScanId, calls: u64) -> ();
