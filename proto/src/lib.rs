@@ -31,6 +31,7 @@ mod registry;
 mod sink;
 mod store;
 mod task;
+mod trail_bucket;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{
@@ -56,3 +57,4 @@ pub use store::{
     ScanState, Store, StoreError, WalkCursor,
 };
 pub use task::{Lane, Task, TaskKind, WIRE_VERSION};
+pub use trail_bucket::TrailBucket;

@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
+mod archive;
 mod events;
 mod fleet;
 mod hub;
@@ -7,6 +8,7 @@ mod results;
 mod roles;
 mod storage;
 
+pub use archive::{BucketOrNone, bucket_or_none};
 pub use events::{EventsArgs, EventsCommand};
 pub use fleet::*;
 pub use hub::HubArgs;
