@@ -1,6 +1,6 @@
 //! Flags of the fleet's commands.
 
-use super::{ActivityArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
+use super::{ActivityArgs, ArchiveArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use fleetscan_proto::TrailBucket;
 use std::path::PathBuf;
@@ -137,6 +137,8 @@ pub struct WorkerArgs {
     pub share: f64,
     #[command(flatten)]
     pub activity: ActivityArgs,
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// After so long a cell hands in its part and goes on later, perhaps elsewhere
     #[arg(long, default_value_t = 240, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=900))]
     pub slice_seconds: u64,
