@@ -132,7 +132,14 @@ impl Grants for SealedGrants {
         let Some(found) = self.registry.registered(id).await? else { return Ok(None) };
         let Some(sealed) = &found.grant else { return Ok(None) };
         let grant = self.keys.open(id, sealed).map_err(|error| StoreError::Refused(error.to_string()))?;
-        Ok(Some(Account { id: found.id, grant, name: found.name, customer: found.customer, regions: found.regions }))
+        Ok(Some(Account {
+            id: found.id,
+            grant,
+            name: found.name,
+            customer: found.customer,
+            regions: found.regions,
+            cloudtrail_bucket: found.cloudtrail_bucket,
+        }))
     }
 
     async fn terms(&self, id: &AccountId) -> Result<Terms, StoreError> {

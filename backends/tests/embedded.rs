@@ -162,6 +162,7 @@ mod registry {
             profile: "everything".into(),
             catalogue: "catalogue".into(),
             told: None,
+            cloudtrail_bucket: None,
             no_session_policy: false,
             organisation: None,
             added_at: at(1),

@@ -58,13 +58,23 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             query.write(&mut std::io::stdout().lock())?;
             return Ok(COMPLETE);
         }
-        AccountsCommand::Add { id, role_arn, external_id_file, name, customer, regions, profile } => {
+        AccountsCommand::Add {
+            id,
+            role_arn,
+            external_id_file,
+            name,
+            customer,
+            regions,
+            cloudtrail_bucket,
+            profile,
+        } => {
             let account = Account {
                 id: account_id(id)?,
                 grant: grant(id, role_arn, external_id_file.as_deref())?,
                 name: name.clone(),
                 customer: customer.clone(),
                 regions: regions.clone(),
+                cloudtrail_bucket: cloudtrail_bucket.clone(),
             };
             return connect(&args, vec![account], profile).await;
         }
@@ -95,7 +105,7 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
             let changes = if history { Some(desk.store.account_history(&id).await?) } else { None };
             listing::show(&mut stdout, &one, changes.as_deref(), json)?;
         }
-        AccountsCommand::Update { id, name, customer, regions, session_policy } => {
+        AccountsCommand::Update { id, name, customer, regions, cloudtrail_bucket, session_policy } => {
             let id = account_id(&id)?;
             let some = |text: &String| (!text.is_empty()).then(|| text.clone());
             let account = desk
@@ -108,6 +118,9 @@ pub async fn run(args: AccountsArgs, terminal: Terminal) -> Result<u8, Failure> 
                     }
                     if let Some(regions) = &regions {
                         account.regions = regions.iter().filter(|region| !region.is_empty()).cloned().collect();
+                    }
+                    if let Some(bucket) = &cloudtrail_bucket {
+                        account.cloudtrail_bucket.clone_from(&bucket.0);
                     }
                     if let Some(narrowed) = session_policy {
                         account.no_session_policy = !narrowed;

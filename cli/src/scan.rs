@@ -51,6 +51,7 @@ pub async fn run(args: ScanArgs, terminal: Terminal) -> Result<u8, Failure> {
     let worker = WorkerConfig {
         session_prefix: args.hub.session_prefix.clone(),
         history: args.activity.limit(),
+        archive: args.archive.archive(),
         ..worker_config(args.concurrency, args.share, &narrowed(&part, &args.services)?)?
     };
     let machine = Machine { hub: Arc::new(hub), out, data: args.data.clone(), catalogue: part, worker, terminal };

@@ -37,6 +37,7 @@ pub async fn run(args: WorkerArgs) -> Result<u8, Failure> {
         dies_of: args.dies_of,
         session_prefix: args.hub.session_prefix.clone(),
         history: args.activity.limit(),
+        archive: args.archive.archive(),
         ..scan::worker_config(args.concurrency, args.share, &part)?
     };
     let sinks = args.s3.options(hub::network(&args.hub)?);

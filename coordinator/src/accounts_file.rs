@@ -144,7 +144,7 @@ fn report_break(error: &toml::de::Error, text: &str, findings: &mut Findings<'_>
 fn mend(before: &str) -> String {
     match before.split(['=', ':']).next().unwrap_or_default().trim() {
         "id" => "write the id in quotes: id = \"111122223333\"".to_owned(),
-        key @ ("role_arn" | "external_id" | "name" | "customer") => {
+        key @ ("role_arn" | "external_id" | "name" | "customer" | "cloudtrail_bucket") => {
             format!("write {key} as text in double quotes, on one line")
         }
         "regions" => "write a list in brackets: regions = [\"eu-west-1\", \"us-east-1\"]".to_owned(),

@@ -145,8 +145,8 @@ impl Connections {
             };
             if let Some(known) = &before
                 && opened.as_ref() == Some(&account.grant)
-                && (&known.name, &known.customer, &known.regions)
-                    == (&account.name, &account.customer, &account.regions)
+                && (&known.name, &known.customer, &known.regions, &known.cloudtrail_bucket)
+                    == (&account.name, &account.customer, &account.regions, &account.cloudtrail_bucket)
             {
                 return Ok(Connected::Unchanged);
             }
@@ -155,6 +155,7 @@ impl Connections {
                 name: account.name.clone(),
                 customer: account.customer.clone(),
                 regions: account.regions.clone(),
+                cloudtrail_bucket: account.cloudtrail_bucket.clone(),
                 // An account stays on the profile that its owner was told of.
                 profile: before.as_ref().map_or_else(|| offered.profile.clone(), |known| known.profile.clone()),
                 catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),
@@ -421,6 +422,7 @@ fn changes(before: Option<&RegisteredAccount>, after: &RegisteredAccount) -> Vec
         ("name", before.name != after.name),
         ("customer", before.customer != after.customer),
         ("regions", before.regions != after.regions),
+        ("CloudTrail bucket", before.cloudtrail_bucket != after.cloudtrail_bucket),
         ("profile", (&before.profile, &before.catalogue) != (&after.profile, &after.catalogue)),
         ("organisation", before.organisation != after.organisation),
         ("session policy", before.no_session_policy != after.no_session_policy),

@@ -150,6 +150,7 @@ mod tests {
             profile: "full".into(),
             catalogue: "c".into(),
             told: None,
+            cloudtrail_bucket: None,
             no_session_policy: false,
             organisation: membership.map(|(organisation, standing)| Membership {
                 organisation: organisation.into(),

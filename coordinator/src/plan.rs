@@ -166,6 +166,7 @@ mod tests {
             name: None,
             customer: None,
             regions: Vec::new(),
+            cloudtrail_bucket: None,
         }
     }
     const PARTS: PlanParts<'static> =

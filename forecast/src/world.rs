@@ -162,7 +162,14 @@ impl<'a> World<'a> {
         let account = |number| {
             let id = Estate::id(number).map_err(|error| SimulationError::Refused(error.to_string()))?;
             let grant = Grant { role_arn: Secret::new("arn:aws:iam::model"), external_id: Secret::new("model") };
-            Ok(Account { id, grant, name: None, customer: None, regions: estate.regions().to_vec() })
+            Ok(Account {
+                id,
+                grant,
+                name: None,
+                customer: None,
+                regions: estate.regions().to_vec(),
+                cloudtrail_bucket: None,
+            })
         };
         let accounts: Result<Vec<Account>, SimulationError> = estate.members.iter().copied().map(account).collect();
         Ok(Self { estate, setting, accounts: Arc::new(Registry::new(accounts?)) })

@@ -1,4 +1,4 @@
-use crate::AccountId;
+use crate::{AccountId, TrailBucket};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -56,6 +56,8 @@ pub struct Account {
     pub customer: Option<String>,
     /// Regional cells are limited to these; empty: every enabled region.
     pub regions: Vec<String>,
+    /// Where CloudTrail's log files of it may be read, if the operator has them read; `None`: where the operator says.
+    pub cloudtrail_bucket: Option<TrailBucket>,
 }
 
 impl Account {

@@ -35,6 +35,7 @@ mod sink;
 mod standing;
 mod store;
 mod task;
+mod trail_bucket;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{
@@ -60,3 +61,4 @@ pub use sink::{Alone, ObjectWriter, Sink, SinkError, Stored};
 pub use standing::{AccountChange, AccountState, AccountStatus, AssumeDenial};
 pub use store::{LearnedFactor, Store, StoreError};
 pub use task::{Lane, Task, TaskKind, WIRE_VERSION};
+pub use trail_bucket::TrailBucket;

@@ -4,7 +4,7 @@
 //! for AWS, the signing, the wire and the parsing of an answer ([`Hub`]'s implementation).
 
 use crate::{
-    gate::Gate,
+    gate::{ArchiveGate, Gate},
     http::SendError,
     hub::{AssumeFailure, AssumeFailureKind, Hub, STS_REGION},
     session::Session,
@@ -12,6 +12,7 @@ use crate::{
     wire::{RawAnswer, WireError, parse_answer, prepare},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use fleetscan_proto::{
     Account, AccountId,
     catalogue::{Operation, Service},
@@ -38,6 +39,8 @@ pub struct Request<'a> {
     pub session: &'a Session,
     /// What may leave the process.
     pub gate: &'a Gate,
+    /// It is for log files of CloudTrail: what may leave then, in place of what `gate` says.
+    pub log_files: Option<&'a ArchiveGate>,
     /// When it is signed.
     pub now: SystemTime,
 }
@@ -49,6 +52,8 @@ pub enum Answer {
     Raw(RawAnswer),
     /// A success that needs no reading.
     Parsed(Value),
+    /// A log file.
+    Object(Bytes),
 }
 
 impl Answer {
@@ -56,6 +61,7 @@ impl Answer {
     pub(crate) fn read(self, service: &Service, operation: &Operation) -> Result<Value, Unread> {
         let raw = match self {
             Answer::Parsed(value) => return Ok(value),
+            Answer::Object(_) => return Err(Unread::Malformed(WireError::Malformed("not a document".into()))),
             Answer::Raw(raw) if raw.status >= 300 => return Err(Unread::Error(raw)),
             Answer::Raw(raw) => raw,
         };
@@ -65,6 +71,15 @@ impl Answer {
             redact::external_ids(&mut value);
         }
         Ok(value)
+    }
+
+    /// The bytes of an object; an error's, for the classifier.
+    pub(crate) fn object(self) -> Result<Bytes, Unread> {
+        match self {
+            Answer::Object(bytes) => Ok(bytes),
+            Answer::Raw(raw) if raw.status >= 300 => Err(Unread::Error(raw)),
+            _ => Err(Unread::Malformed(WireError::Malformed("not an object".into()))),
+        }
     }
 }
 
@@ -117,7 +132,10 @@ pub trait Aws: Send + Sync + 'static {
 #[async_trait]
 impl Aws for Hub {
     async fn exchange(&self, request: Request<'_>) -> Result<Answer, SendError> {
-        let Request { account, service, operation, region, params, session, gate, now } = request;
+        let Request { account, service, operation, region, params, session, gate, log_files, now } = request;
+        if let Some(gate) = log_files {
+            return typed::archive::send(self.http(), gate, &operation.name, params, session).await;
+        }
         if service.typed {
             let sent = typed::send(self.http(), gate, service, &operation.name, region, params, session);
             return sent.await.map(Answer::Raw);

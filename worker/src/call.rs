@@ -4,13 +4,13 @@ use crate::{
     account::AccountContext,
     aws::{Answer, Aws, Request, Unread},
     classify::{Class, classify},
-    gate::Gate,
+    gate::{ArchiveGate, Gate},
     guard::{Guard, Switches},
     http::SendError,
     limiter::{Bucket, Permit, Turn},
     metrics::{Metrics, result_of},
     retry::Backoff,
-    session::{Session, SessionError, Sessions},
+    session::{Narrowing, Session, SessionError, Sessions},
     stats::{InFlight, StatsCell},
     wire::{RawAnswer, parse_error},
 };
@@ -154,6 +154,24 @@ pub struct Call<'a> {
     pub budget: &'a Budget,
 }
 
+/// What a call was let through as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) operation: &'a Operation,
+    /// It is for log files of CloudTrail, on a session for them.
+    pub(crate) log_files: Option<&'a ArchiveGate>,
+}
+
+impl<'a> Errand<'a> {
+    fn narrowing(&self, call: &Call<'a>) -> Narrowing<'a> {
+        match self.log_files {
+            Some(gate) => Narrowing::LogFiles(gate),
+            None => Narrowing::Reads(call.budget.guard.reads.as_deref()),
+        }
+    }
+}
+
 enum Next {
     Again(Duration),
     Give(CallError),
@@ -182,7 +200,17 @@ impl Caller {
             .gate_of(call.budget)
             .admit(call.service, call.operation)
             .map_err(|refused| CallError::Failed(refused.to_string()))?;
-        let bucket = call.account.buckets.bucket(service, operation, call.region);
+        self.make(call, Errand { service, operation, log_files: None }, |answer| answer.read(service, operation)).await
+    }
+
+    /// Makes a call that its gate let through, again and again where that helps.
+    pub(crate) async fn make<T>(
+        &self,
+        call: Call<'_>,
+        errand: Errand<'_>,
+        read: impl Fn(Answer) -> Result<T, Unread> + Send + Sync,
+    ) -> Result<T, CallError> {
+        let bucket = call.account.buckets.bucket(errand.service, errand.operation, call.region);
         let mut trials = Trials {
             waits: Backoff::new(Duration::from_millis(100), Duration::from_secs(20)),
             throttle_waits: Backoff::new(Duration::from_secs(1), Duration::from_secs(20)),
@@ -192,7 +220,7 @@ impl Caller {
         };
         // Bounded: every turn that does not return spends one of the trials' or the budget's.
         loop {
-            let next = match self.turn(&call, service, operation, &bucket, &mut trials).await {
+            let next = match self.turn(&call, errand, &bucket, &mut trials, &read).await {
                 Ok(value) => return Ok(value),
                 Err(next) => next,
             };
@@ -208,21 +236,22 @@ impl Caller {
         budget.guard.reads.as_ref().map_or(&self.gate, |reads| reads.gate())
     }
 
-    async fn turn(
+    async fn turn<T>(
         &self,
         call: &Call<'_>,
-        service: &Service,
-        operation: &Operation,
+        errand: Errand<'_>,
         bucket: &Bucket,
         trials: &mut Trials,
-    ) -> Result<Value, Next> {
+        read: &(impl Fn(Answer) -> Result<T, Unread> + Send + Sync),
+    ) -> Result<T, Next> {
+        let Errand { service, operation, .. } = errand;
         self.may_go_on(call).map_err(Next::Give)?;
         let (permit, head_of_the_line) = self.permit(call, bucket).await.map_err(Next::Give)?;
         self.may_go_on(call).map_err(Next::Give)?;
-        let Guard { reads, counted_for, .. } = &call.budget.guard;
+        let counted_for = call.budget.guard.counted_for.as_ref();
         let session = self
             .sessions
-            .get(call.account.id(), reads.as_deref(), counted_for.as_ref())
+            .get(call.account.id(), errand.narrowing(call), counted_for)
             .await
             .map_err(|e| Next::Give(CallError::Session(e)))?;
         let limit = &service.limits[operation.limit];
@@ -240,7 +269,7 @@ impl Caller {
             call.budget.calls.fetch_add(1, Relaxed);
             self.stats.calls.fetch_add(1, Relaxed);
             let began = tokio::time::Instant::now();
-            let answer = self.exchange(call, service, operation, &session).await;
+            let answer = self.exchange(call, errand, &session).await;
             (answer, began.elapsed())
         };
         let tell = |result: &str| self.metrics.called(&service.id, &operation.name, result, took);
@@ -258,7 +287,7 @@ impl Caller {
                 return Err(self.failed(call, trials, why));
             }
         };
-        let answer = match answer.read(service, operation) {
+        let answer = match read(answer) {
             Ok(value) => {
                 bucket.succeeded(permit);
                 tell("ok");
@@ -277,7 +306,7 @@ impl Caller {
         if class != Class::Throttled {
             bucket.succeeded(permit);
         }
-        Err(self.judge(call, class, &code, &answer, bucket, permit, &session, trials).await)
+        Err(self.judge(call, errand, class, &code, &answer, bucket, permit, &session, trials).await)
     }
 
     /// Asked at the last moment before a call, and before what may take long.
@@ -301,21 +330,16 @@ impl Caller {
         permit
     }
 
-    async fn exchange(
-        &self,
-        call: &Call<'_>,
-        service: &Service,
-        operation: &Operation,
-        session: &Session,
-    ) -> Result<Answer, SendError> {
+    async fn exchange(&self, call: &Call<'_>, errand: Errand<'_>, session: &Session) -> Result<Answer, SendError> {
         let request = Request {
             account: call.account.id(),
-            service,
-            operation,
+            service: errand.service,
+            operation: errand.operation,
             region: call.region,
             params: call.params,
             session,
             gate: self.gate_of(call.budget),
+            log_files: errand.log_files,
             now: SystemTime::from(self.clock.now()),
         };
         self.aws.exchange(request).await
@@ -325,6 +349,7 @@ impl Caller {
     async fn judge(
         &self,
         call: &Call<'_>,
+        errand: Errand<'_>,
         class: Class,
         code: &str,
         answer: &RawAnswer,
@@ -365,7 +390,7 @@ impl Caller {
                 if code.is_empty() { format!("HTTP {}", answer.status) } else { code.to_owned() },
             ),
             Class::SessionExpired | Class::SessionInvalid => {
-                self.sessions.invalidate(call.account.id(), call.budget.guard.reads.as_deref(), session.number()).await;
+                self.sessions.invalidate(call.account.id(), errand.narrowing(call), session.number()).await;
                 trials.sessions += 1;
                 match (class, trials.sessions) {
                     (_, 1) => Next::Again(Duration::ZERO),

@@ -1,8 +1,12 @@
 //! What may be called at all on a customer's session: the operations of the catalogue, and of these no writer and no
-//! reader of secrets, whatever a catalogue file says.
+//! reader of secrets, whatever a catalogue file says. And, where customer and operator both want it, CloudTrail's log files
+//! of the account itself, on sessions that can do nothing else ([`ArchiveGate`]).
 
+mod archive;
 mod wire;
 
+pub use archive::ArchiveGate;
+pub(crate) use archive::is_organisation;
 pub use wire::inspect;
 
 use crate::never;

@@ -6,6 +6,7 @@
 //! * [`session`]: sessions of customers' accounts, from AssumeRole, in memory only
 //! * [`gate`]: what may be called at all; [`never`]: what is not, whatever else says so; [`policy`]: both for IAM
 //! * [`reads`]: what a task may call, by its scan's profile and its account's
+//! * [`archive`]: CloudTrail's log files, where customer and operator want them read
 //! * [`guard`]: whether work may go on
 //! * [`limiter`]: how fast
 //! * [`call`]: one call, from permit to classified answer; [`wire`] puts it on the wire by the catalogue's data,
@@ -20,6 +21,7 @@
 //! * [`Worker`]: takes tasks from the queue and does all this
 
 pub mod account;
+pub mod archive;
 pub mod aws;
 pub mod call;
 pub mod classify;

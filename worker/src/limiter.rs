@@ -234,8 +234,9 @@ fn whole(burst: f64) -> u32 {
 struct Key {
     region: String,
     service: String,
-    limit: usize,
-    operation: Option<usize>,
+    group: String,
+    /// Where each operation of the group has a bucket of its own.
+    operation: Option<String>,
 }
 
 /// The buckets of one account.
@@ -271,12 +272,12 @@ impl AccountBuckets {
         let key = Key {
             region: if limit.every_region { EVERY_REGION } else { region }.to_owned(),
             service: service.id.clone(),
-            limit: operation.limit,
-            operation: (!limit.shared).then_some(operation.index),
+            group: limit.group.clone(),
+            operation: (!limit.shared).then(|| operation.name.clone()),
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(buckets.entry(key).or_insert_with_key(|key| {
-            let learned = self.learned.get(&bucket_name(service, key)).copied();
+            let learned = self.learned.get(&bucket_name(key)).copied();
             let bucket = Bucket::new(limit, region, self.share, learned);
             if self.empty {
                 bucket.drain();
@@ -299,7 +300,7 @@ impl AccountBuckets {
             let ends = key.service == service.id
                 && (key.region == region || key.region == EVERY_REGION || region == fleetscan_proto::GLOBAL);
             if ends && let Some(factor) = bucket.learned() {
-                learned.push(LearnedFactor { bucket: bucket_name(service, key), factor, at: now });
+                learned.push(LearnedFactor { bucket: bucket_name(key), factor, at: now });
             }
             !ends
         });
@@ -307,11 +308,11 @@ impl AccountBuckets {
     }
 }
 
-fn bucket_name(service: &Service, key: &Key) -> String {
-    let group = &service.limits[key.limit].group;
-    match key.operation {
-        None => format!("{}/{}/{group}", key.region, service.id),
-        Some(index) => format!("{}/{}/{group}/{}", key.region, service.id, service.operations[index].name),
+fn bucket_name(key: &Key) -> String {
+    let Key { region, service, group, operation } = key;
+    match operation {
+        None => format!("{region}/{service}/{group}"),
+        Some(operation) => format!("{region}/{service}/{group}/{operation}"),
     }
 }
 

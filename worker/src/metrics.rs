@@ -2,7 +2,7 @@
 
 mod limiters;
 
-use crate::{account::Accounts, classify::Class};
+use crate::{account::Accounts, archive, classify::Class};
 use fleetscan_proto::{Outcome, catalogue::Catalogue};
 use fleetscan_telemetry::{Counters, Histograms, Label, Registrar, Seconds};
 use limiters::LimiterFactors;
@@ -65,7 +65,9 @@ impl Metrics {
         let registrar = Registrar::default();
         let services = Label::new("service", catalogue.services().iter().map(|service| service.id.as_str()));
         let operations = catalogue.services().iter().flat_map(|service| &service.operations);
-        let operations = Label::new("operation", operations.map(|operation| operation.name.as_str()));
+        let operations = operations.map(|operation| operation.name.as_str());
+        let of_archive = archive::operations().map(|operation| operation.name.as_str());
+        let operations = Label::new("operation", operations.chain(of_archive));
         let outcomes = Label::new("outcome", Outcome::ALL.map(Outcome::as_str));
         let by_service = std::slice::from_ref(&services);
         let metrics = Self {

@@ -2,17 +2,20 @@
 
 use crate::{
     aws::{Aws, SessionKeys},
+    gate::ArchiveGate,
     hub::{AssumeFailure, AssumeFailureKind, session_name},
     metrics::Metrics,
+    policy::archive_policy,
     reads::Reads,
     retry::Backoff,
     stats::StatsCell,
 };
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::identity::Identity;
-use fleetscan_proto::{AccountId, Clock, Grants, ScanId, Secret, Store};
+use fleetscan_proto::{Account, AccountId, Clock, Grants, ScanId, Store};
 use jiff::{SignedDuration, Timestamp};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
@@ -123,7 +126,33 @@ pub struct SessionTerms {
     pub policy: Option<String>,
 }
 
-/// An account, and what its session is narrowed to: the name of its reads.
+/// What a session is narrowed to.
+#[derive(Debug, Clone, Copy)]
+pub enum Narrowing<'a> {
+    /// What is read of configuration; `None`: whatever the worker reads.
+    Reads(Option<&'a Reads>),
+    /// CloudTrail's log files.
+    LogFiles(&'a ArchiveGate),
+}
+
+impl<'a> From<Option<&'a Reads>> for Narrowing<'a> {
+    fn from(reads: Option<&'a Reads>) -> Self {
+        Self::Reads(reads)
+    }
+}
+
+impl Narrowing<'_> {
+    /// Sessions of one name are the same.
+    fn name(self) -> Option<Arc<str>> {
+        match self {
+            Self::Reads(reads) => reads.map(|reads| Arc::clone(reads.name())),
+            // The regions of an account share it.
+            Self::LogFiles(gate) => Some(format!("log files of {}", gate.bucket()).into()),
+        }
+    }
+}
+
+/// An account, and the name of what its session is narrowed to.
 type SlotKey = (AccountId, Option<Arc<str>>);
 
 /// The sessions of a worker.
@@ -168,10 +197,11 @@ impl Sessions {
     pub async fn get(
         &self,
         account: &AccountId,
-        reads: Option<&Reads>,
+        narrowing: impl Into<Narrowing<'_>>,
         scan: Option<&ScanId>,
     ) -> Result<Arc<Session>, SessionError> {
-        let slot = self.slot(account, reads);
+        let narrowing = narrowing.into();
+        let slot = self.slot(account, narrowing);
         let mut slot = slot.lock().await;
         let now = self.clock.now();
         if let Some(session) = &slot.session
@@ -180,12 +210,12 @@ impl Sessions {
             return Ok(Arc::clone(session));
         }
         slot.remembered_denial(now)?;
-        self.renew(account, reads, scan, &mut slot).await
+        self.renew(account, narrowing, scan, &mut slot).await
     }
 
     /// Drops a session that AWS no longer takes, unless a newer one has replaced it already.
-    pub async fn invalidate(&self, account: &AccountId, reads: Option<&Reads>, number: u64) {
-        let slot = self.slot(account, reads);
+    pub async fn invalidate(&self, account: &AccountId, narrowing: impl Into<Narrowing<'_>>, number: u64) {
+        let slot = self.slot(account, narrowing.into());
         let mut slot = slot.lock().await;
         if slot.session.as_ref().is_some_and(|s| s.number == number) {
             slot.session = None;
@@ -201,7 +231,7 @@ impl Sessions {
         scan: &ScanId,
         every: SignedDuration,
     ) -> Result<(), SessionError> {
-        let slot = self.slot(account, reads);
+        let slot = self.slot(account, reads.into());
         let mut slot = slot.lock().await;
         let now = self.clock.now();
         slot.remembered_denial(now)?;
@@ -209,7 +239,7 @@ impl Sessions {
             return Ok(());
         }
         slot.session = None;
-        self.renew(account, reads, Some(scan), &mut slot).await?;
+        self.renew(account, reads.into(), Some(scan), &mut slot).await?;
         slot.confirmed_at = Some(now);
         Ok(())
     }
@@ -221,9 +251,9 @@ impl Sessions {
         self.metrics.set_sessions(slots.len());
     }
 
-    fn slot(&self, account: &AccountId, reads: Option<&Reads>) -> Arc<tokio::sync::Mutex<Slot>> {
+    fn slot(&self, account: &AccountId, narrowing: Narrowing<'_>) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = Arc::clone(slots.entry((account.clone(), reads.map(|reads| Arc::clone(reads.name())))).or_default());
+        let slot = Arc::clone(slots.entry((account.clone(), narrowing.name())).or_default());
         self.metrics.set_sessions(slots.len());
         slot
     }
@@ -231,12 +261,12 @@ impl Sessions {
     async fn renew(
         &self,
         account: &AccountId,
-        reads: Option<&Reads>,
+        narrowing: Narrowing<'_>,
         scan: Option<&ScanId>,
         slot: &mut Slot,
     ) -> Result<Arc<Session>, SessionError> {
         slot.session = None;
-        match self.assume(account, reads, scan).await {
+        match self.assume(account, narrowing, scan).await {
             Ok((credentials, expires_at, customer)) => {
                 slot.issued += 1;
                 slot.denied = None;
@@ -259,26 +289,32 @@ impl Sessions {
         }
     }
 
-    /// The role that sessions of an account are of.
-    pub(crate) async fn role_of(&self, id: &AccountId) -> Result<Secret, SessionError> {
+    /// An account with its grant.
+    pub(crate) async fn account(&self, id: &AccountId) -> Result<Account, SessionError> {
         let account = self.grants.account(id).await.map_err(|e| SessionError::Unavailable(e.to_string()))?;
-        account.map(|account| account.grant.role_arn).ok_or(SessionError::NoGrant)
+        account.ok_or(SessionError::NoGrant)
+    }
+
+    /// The session policy of a session.
+    async fn policy(&self, id: &AccountId, narrowing: Narrowing<'_>) -> Result<Option<Cow<'_, str>>, SessionError> {
+        let gate = match narrowing {
+            Narrowing::Reads(None) => return Ok(self.terms.policy.as_deref().map(Cow::from)),
+            Narrowing::Reads(Some(reads)) => return Ok(reads.session_policy().map(|policy| policy.to_owned().into())),
+            Narrowing::LogFiles(gate) => gate,
+        };
+        let terms = self.grants.terms(id).await.map_err(|e| SessionError::Unavailable(e.to_string()))?;
+        Ok(terms.session_policy.then(|| archive_policy(gate).into()))
     }
 
     async fn assume(
         &self,
         id: &AccountId,
-        reads: Option<&Reads>,
+        narrowing: Narrowing<'_>,
         scan: Option<&ScanId>,
     ) -> Result<Assumed, SessionError> {
-        let account = self
-            .grants
-            .account(id)
-            .await
-            .map_err(|e| SessionError::Unavailable(e.to_string()))?
-            .ok_or(SessionError::NoGrant)?;
+        let account = self.account(id).await?;
+        let policy = self.policy(id, narrowing).await?;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
-        let policy = reads.map_or(self.terms.policy.as_deref(), Reads::session_policy);
         let mut denials = 0;
         let mut last = String::new();
         for _ in 0..TRIES {
@@ -293,7 +329,7 @@ impl Sessions {
             }
             let began = tokio::time::Instant::now();
             let name = session_name(&self.terms.prefix, id, now);
-            let answer = self.hub.assume(&account, &name, policy).await;
+            let answer = self.hub.assume(&account, &name, policy.as_deref()).await;
             self.metrics
                 .assumed(answer.as_ref().map_or_else(|failure| label(&failure.kind), |_| "ok"), began.elapsed());
             let AssumeFailure { kind, code, request_id } = match answer {

@@ -42,6 +42,7 @@ fn registered(n: usize, version: u64) -> RegisteredAccount {
         profile: "everything".into(),
         catalogue: "sha256:ab".into(),
         told: Some(Told { version: 2, operations: vec!["iam:ListUsers".into()] }),
+        cloudtrail_bucket: Some("acme-logs/org".parse().expect("a bucket")),
         no_session_policy: true,
         organisation: None,
         added_at: at(1),
@@ -87,6 +88,7 @@ pub async fn an_account_is_kept_whole<F: RegistryFactory>(factory: &F) {
         customer: None,
         regions: Vec::new(),
         told: None,
+        cloudtrail_bucket: None,
         no_session_policy: false,
         organisation: None,
         ..registered(2, 1)

@@ -71,6 +71,9 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     writeln!(out, "  customer   {}", customer(account))?;
     let regions = if account.regions.is_empty() { "every enabled one".to_owned() } else { account.regions.join(", ") };
     writeln!(out, "  regions    {regions}")?;
+    if let Some(bucket) = &account.cloudtrail_bucket {
+        writeln!(out, "  CloudTrail log files in s3://{bucket}, read where the operator switched it on")?;
+    }
     let version = account.told.as_ref().map(|told| format!(" version {}", told.version)).unwrap_or_default();
     writeln!(out, "  profile    {}{version} of catalogue {}", account.profile, account.catalogue)?;
     let adds = binding::would_add(account);
@@ -139,7 +142,7 @@ fn object(one: &Listed) -> Value {
     json!({
         "id": account.id, "name": account.name, "status": word(one.state()),
         "since": status.map_or(account.added_at, |status| status.since), "customer": customer(account),
-        "regions": account.regions, "profile": account.profile, "catalogue": account.catalogue,
+        "regions": account.regions, "cloudtrail_bucket": account.cloudtrail_bucket, "profile": account.profile, "catalogue": account.catalogue,
         "profile_version": account.told.as_ref().map(|told| told.version), "upgrade_adds": binding::would_add(account),
         "session_policy": !account.no_session_policy, "organisation": account.organisation, "added_at": account.added_at, "removed_at": account.removed_at,
         "key": account.grant.as_ref().map(|grant| &grant.key), "last_success": status.and_then(|s| s.last_success),

@@ -128,7 +128,7 @@ impl Manager {
             None => template.of(&id),
         };
         let grant = Grant { role_arn: Secret::new(&asked.org_role), external_id };
-        let account = Account { id, grant, name: None, customer: None, regions: Vec::new() };
+        let account = Account { id, grant, name: None, customer: None, regions: Vec::new(), cloudtrail_bucket: None };
         let reads = Reads::new(part()?, true).map_err(Failure::failed)?;
         Ok(Self { account: account.clone(), grants: Arc::new(Registry::new(vec![account])), reads: Arc::new(reads) })
     }
@@ -182,6 +182,7 @@ async fn apply(desk: &Connections, keys: &Keyring, members: &Members<'_>, found:
             name: Some(member.name.clone()).filter(|name| !name.trim().is_empty()),
             customer: members.asked.customer.clone(),
             regions: Vec::new(),
+            cloudtrail_bucket: None,
         };
         desk.connect(keys, &account, members.offered).await?;
         desk.joined(id, membership).await?;
@@ -305,7 +306,8 @@ mod tests {
         let id: AccountId = "111122223333".parse().expect("an id");
         let role_arn = Secret::new("arn:aws:iam::111122223333:role/Reader");
         let grant = Grant { role_arn, external_id: Secret::new("an-external-id") };
-        let account = Account { id: id.clone(), grant, name: None, customer: None, regions: Vec::new() };
+        let account =
+            Account { id: id.clone(), grant, name: None, customer: None, regions: Vec::new(), cloudtrail_bucket: None };
         let desk = desk(&memory);
         desk.connect(&keys, &account, &binding::offered("minimal").expect("a profile")).await.expect("connected");
         let refused = Manager::connected(id.clone(), &memory, &keys).await.err().expect("refused");

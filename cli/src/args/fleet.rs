@@ -1,7 +1,8 @@
 //! Flags of the fleet's commands.
 
-use super::{ActivityArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
+use super::{ActivityArgs, ArchiveArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use fleetscan_proto::TrailBucket;
 use std::path::PathBuf;
 
 /// Where scans and accounts are remembered.
@@ -136,6 +137,8 @@ pub struct WorkerArgs {
     pub share: f64,
     #[command(flatten)]
     pub activity: ActivityArgs,
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// After so long a cell hands in its part and goes on later, perhaps elsewhere
     #[arg(long, default_value_t = 240, value_name = "SECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1..=900))]
     pub slice_seconds: u64,
@@ -187,6 +190,9 @@ pub enum AccountsCommand {
         /// Only these regions, separated by commas
         #[arg(long, value_delimiter = ',')]
         regions: Vec<String>,
+        /// Its CloudTrail bucket, whose log files of this account are read where workers run with --cloudtrail-enabled
+        #[arg(long, value_name = "BUCKET[/PREFIX]")]
+        cloudtrail_bucket: Option<TrailBucket>,
         /// What its owner was told of: a profile's name, or a file of your own
         #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
         profile: String,
@@ -247,6 +253,10 @@ pub enum AccountsCommand {
         /// Only these regions, separated by commas; empty: every enabled one
         #[arg(long, value_delimiter = ',')]
         regions: Option<Vec<String>>,
+        /// Its CloudTrail bucket, whose log files of this account are read where workers run with --cloudtrail-enabled;
+        /// empty: none of its own
+        #[arg(long, value_name = "BUCKET[/PREFIX]", value_parser = super::bucket_or_none)]
+        cloudtrail_bucket: Option<super::BucketOrNone>,
         /// Whether sessions are narrowed by a session policy
         #[arg(long)]
         session_policy: Option<bool>,

@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them: the one place where either is read.
 
+mod archive;
 mod events;
 mod fleet;
 mod hub;
@@ -7,6 +8,7 @@ mod results;
 mod roles;
 mod storage;
 
+pub use archive::{ArchiveArgs, BucketOrNone, bucket_or_none};
 pub use events::{EventsArgs, EventsCommand};
 pub use fleet::*;
 pub use hub::HubArgs;
@@ -173,6 +175,8 @@ pub struct ScanArgs {
     pub share: f64,
     #[command(flatten)]
     pub activity: ActivityArgs,
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// Scans whose results are kept whole; of older ones, what no newer scan read completely
     #[arg(long, env = "FLEETSCAN_KEEP", default_value_t = 5, value_name = "SCANS", value_parser = keep)]
     pub keep: usize,

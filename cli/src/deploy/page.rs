@@ -35,7 +35,7 @@ fn generated(catalogue: &Catalogue) -> String {
     }
     let _ = writeln!(
         text,
-        "\n### Never\n\nWhatever a policy would allow, these are refused before they leave the process, and denied by\nthe session policy and the permissions boundary:\n"
+        "\n### Never\n\nWhatever a policy would allow, these are refused before they leave the process, and denied by\nthe session policy and the permissions boundary. Of `s3:GetObject` and `s3:ListBucket` one use is left, which customer and\noperator must both want: [CloudTrail's log files](#cloudtrails-log-files), on sessions of their own.\n"
     );
     for action in NEVER {
         let _ = writeln!(text, "- `{action}`");

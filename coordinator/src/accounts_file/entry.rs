@@ -1,6 +1,7 @@
 use super::{findings::Findings, nearest};
 use fleetscan_proto::{
-    Account, AccountId, Grant, KNOWN_REGIONS, Secret, check_external_id, is_region_shaped, parse_role_arn,
+    Account, AccountId, Grant, GrantError, KNOWN_REGIONS, Secret, TrailBucket, check_external_id, is_region_shaped,
+    parse_role_arn,
 };
 use std::collections::HashMap;
 use toml::{
@@ -9,7 +10,8 @@ use toml::{
 };
 
 /// What an account may have.
-pub(super) const KEYS: [&str; 6] = ["id", "role_arn", "external_id", "name", "customer", "regions"];
+pub(super) const KEYS: [&str; 7] =
+    ["id", "role_arn", "external_id", "name", "customer", "regions", "cloudtrail_bucket"];
 
 /// Reads accounts one by one and remembers which there were.
 pub(super) struct Entries<'f, 'a> {
@@ -43,8 +45,10 @@ impl<'f, 'a> Entries<'f, 'a> {
         let name = self.label(table, "name");
         let customer = self.label(table, "customer");
         let regions = table.get("regions").map(|value| self.regions(value)).unwrap_or_default();
+        let cloudtrail_bucket = table.get("cloudtrail_bucket").and_then(|value| self.cloudtrail_bucket(value));
         if let (Some(id), Some(role_arn), Some(external_id)) = (id, role_arn, external_id) {
-            self.accounts.push(Account { id, grant: Grant { role_arn, external_id }, name, customer, regions });
+            let grant = Grant { role_arn, external_id };
+            self.accounts.push(Account { id, grant, name, customer, regions, cloudtrail_bucket });
         }
     }
 
@@ -124,6 +128,11 @@ impl<'f, 'a> Entries<'f, 'a> {
                 None
             }
         }
+    }
+
+    fn cloudtrail_bucket(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TrailBucket> {
+        let bucket = self.text("cloudtrail_bucket", value)?.parse();
+        bucket.map_err(|wrong: GrantError| self.error(value.span().start, &wrong.to_string())).ok()
     }
 
     /// A name for people, where there is one.

@@ -247,6 +247,7 @@ mod tests {
             regions: Vec::new(),
             profile: String::new(),
             catalogue: String::new(),
+            cloudtrail_bucket: None,
             no_session_policy: false,
             organisation: None,
             added_at,

@@ -58,6 +58,11 @@ impl State {
     pub(super) fn failed(&mut self, operation: &str, why: &str) {
         self.errors.entry(operation.to_owned()).or_insert_with(|| why.to_owned());
     }
+    /// What an operation's failure, or want of time, left unread.
+    pub(super) fn left_unread(&mut self, operation: &str, what: &str) {
+        let unread = self.errors.entry(operation.to_owned());
+        unread.and_modify(|why| *why = format!("{why}, and so {what}")).or_insert_with(|| what.to_owned());
+    }
     /// Whether an operation was denied and never answered: what earlier executions met counts as well.
     pub(super) fn was_denied(&self, operation: &str, action: &str) -> bool {
         if self.answered.contains(operation) {

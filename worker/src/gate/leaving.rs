@@ -99,6 +99,7 @@ impl Wire {
                     params: &operation.input,
                     session: &session,
                     gate: &gate,
+                    log_files: None,
                     now: SystemTime::now(),
                 });
                 matches!(sent.await, Err(SendError::Refused(_)))

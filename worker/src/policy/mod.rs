@@ -1,10 +1,12 @@
 //! IAM policies, made of the catalogue (or a profile's part of it): what a role may do, what a session is narrowed to,
 //! what no role can be given, and what the hub itself needs.
 
+mod archive;
 mod boundary;
 mod managed;
 mod session;
 
+pub use archive::archive_policy;
 pub use boundary::{BoundaryStatement, boundary, boundary_document};
 pub use managed::{Statement, role_document, role_policies};
 pub use session::{TooLong, session_policy};

@@ -127,7 +127,12 @@ impl Worker {
             progress,
             budget: Budget::new(self.config.retries, self.config.throttles, true, guard.clone()),
             writer: RecordWriter::new(sink, ResultPaths(scan).cell(cell), part),
-            recollection: Recollection { limit: self.config.history, scan, memory: &memory },
+            recollection: Recollection {
+                limit: self.config.history,
+                archive: self.config.archive.as_ref(),
+                scan,
+                memory: &memory,
+            },
             slice_ends: execution.began + self.config.slice,
             drain: self.draining.clone(),
         });

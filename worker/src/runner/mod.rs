@@ -10,6 +10,7 @@ mod task;
 
 use crate::{
     account::Accounts,
+    archive::Archive,
     aws::Aws,
     call::{CallPolicy, Caller},
     gate::Gate,
@@ -50,6 +51,8 @@ pub struct WorkerConfig {
     pub slice: Duration,
     /// How long a cell may read of what was done, in all its executions of one scan; zero: nothing of it is read.
     pub history: Duration,
+    /// That CloudTrail's log files are read for it, where an account has a bucket of them.
+    pub archive: Option<Archive>,
     /// How long draining may take before what is left is dropped (and delivered again).
     pub drain: Duration,
     /// Sessions are named `<prefix>-<account>-<epoch>`.
@@ -82,6 +85,7 @@ impl Default for WorkerConfig {
             share: 0.5,
             slice: Duration::from_secs(240),
             history: Duration::from_secs(300),
+            archive: None,
             drain: Duration::from_secs(45),
             session_prefix: "SecurityV0".into(),
             session_policy: None,

@@ -1,9 +1,11 @@
-//! Calls through the SDK's typed clients: IAM, S3 and, for a session's own identity, STS.
+//! Calls through the SDK's typed clients: IAM, S3 and, for a session's own identity, STS; and S3 once more, for CloudTrail's
+//! log files.
 //!
 //! The typed client chooses the endpoint, builds, signs and sends the request, and checks the answer against AWS's
 //! model. The properties of a record are then read from the answer's own bytes by the same parser as everything else,
 //! so that fields newer than the SDK are not lost and redaction has one place.
 
+pub(crate) mod archive;
 mod iam;
 mod s3;
 mod sts;

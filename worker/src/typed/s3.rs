@@ -5,6 +5,7 @@ use crate::{
     session::Session,
 };
 use aws_sdk_s3::{Client, config::Builder};
+use aws_smithy_runtime_api::client::interceptors::Intercept;
 
 /// Calls an S3 operation in `region`, which is to be the bucket's own.
 pub(super) async fn send(
@@ -63,10 +64,15 @@ pub(super) async fn send(
 }
 
 pub(super) fn client(http: &Http, gate: &Gate, region: &str, session: &Session) -> Client {
+    client_of(http, TypedGate::new(gate.clone(), "s3"), region, session)
+}
+
+/// A client that this gate stands before.
+pub(super) fn client_of(http: &Http, gate: impl Intercept + 'static, region: &str, session: &Session) -> Client {
     let config = Builder::from(&sdk_config(http, region, session))
         // A custom endpoint seldom resolves a host name for each bucket.
         .force_path_style(http.custom_endpoint().is_some())
-        .interceptor(TypedGate::new(gate.clone(), "s3"))
+        .interceptor(gate)
         .build();
     Client::from_conf(config)
 }

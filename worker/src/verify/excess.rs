@@ -159,6 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_to_read_log_files_is_no_excess_and_the_same_elsewhere_is() {
+        let grant = |bucket: &str, action: &str| {
+            let on = [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")];
+            json!({ "Effect": "Allow", "Action": ["s3:ListBucket", action], "Resource": on })
+        };
+        let excess_of = |statement: Value| {
+            let policy = Policy::parse("p", &json!({ "Statement": [statement] })).expect("a policy");
+            let role = RolePolicies { identity: vec![policy], boundary: None };
+            excess(&role.without_log_files(&"logs/org".parse().expect("a bucket")), &[].into()).len()
+        };
+        assert_eq!(excess_of(grant("logs", "s3:GetObject")), 0);
+        for (bucket, action) in
+            [("other", "s3:GetObject"), ("logs", "s3:GetObject*"), ("logs", "s3:PutObject"), ("*", "s3:GetObject")]
+        {
+            assert!(excess_of(grant(bucket, action)) > 0, "{action} on {bucket}");
+        }
+    }
+
+    #[test]
     fn each_kind_has_its_name() {
         for (actions, kind) in [
             (json!("*"), Excess::Administrator),

@@ -138,7 +138,13 @@ impl Verifier {
         let reader = RoleReader { verifier: self, context: visit.context(), budget: &budget, role };
         let needed: BTreeSet<&str> = actions(look.reads.catalogue()).into_values().flatten().collect();
         match reader.read().await {
-            Ok(policies) => judge(&policies, &needed, &mut found),
+            Ok(policies) => {
+                let policies = match &account.cloudtrail_bucket {
+                    Some(bucket) => policies.without_log_files(bucket),
+                    None => policies,
+                };
+                judge(&policies, &needed, &mut found);
+            }
             Err(Unread::NotAsked) => found.unread = Some("its profile does not read IAM".to_owned()),
             Err(Unread::Denied(action)) => {
                 found.unread = Some(format!("the role may not call {action}"));

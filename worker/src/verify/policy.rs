@@ -7,6 +7,7 @@ use super::{
     resource::{is_every_arn, is_everything, may_have_no_arn},
 };
 use crate::never::NEVER;
+use fleetscan_proto::TrailBucket;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +15,9 @@ use std::collections::BTreeSet;
 
 /// Patterns that may stand for what is left of one: a boundary has some seventy. What would make more is passed over.
 const MAX_LEFT: usize = 500;
+
+/// What the role's template grants on a bucket of CloudTrail's log files.
+const LOG_FILE_ACTIONS: [&str; 2] = ["s3:ListBucket", "s3:GetObject"];
 
 /// The actions that a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct Statement {
     pub every_arn: bool,
     /// It has conditions.
     pub conditional: bool,
+    /// It is about a bucket and its objects alone, and about nothing but listing and reading them: its name.
+    pub log_files: Option<String>,
 }
 
 impl Statement {
@@ -128,7 +134,22 @@ fn statement(value: &Value) -> Option<Statement> {
         Some(Value::Object(conditions)) => !conditions.is_empty(),
         Some(_) => return None,
     };
-    Some(Statement { allow, actions, everywhere, every_arn, conditional })
+    let log_files = bucket_of_log_files(&actions, &resources);
+    Some(Statement { allow, actions, everywhere, every_arn, conditional, log_files })
+}
+
+/// The bucket, where a statement is what the template grants for CloudTrail's log files.
+fn bucket_of_log_files(actions: &Actions, resources: &[String]) -> Option<String> {
+    let Actions::Only(actions) = actions else { return None };
+    let is_reading = |action: &String| LOG_FILE_ACTIONS.iter().any(|known| action.eq_ignore_ascii_case(known));
+    let bucket = |resource: &String| {
+        let name = resource.split_once(":s3:::")?.1;
+        let name = name.split_once('/').map_or(name, |(bucket, _)| bucket);
+        (!name.contains(['*', '?'])).then(|| name.to_owned())
+    };
+    let mut buckets = resources.iter().map(bucket);
+    let first = buckets.next()??;
+    (actions.iter().all(is_reading) && buckets.all(|other| other.as_ref() == Some(&first))).then_some(first)
 }
 
 /// One text or a list of them.
@@ -215,6 +236,14 @@ impl RolePolicies {
             Actions::Only(_) => None,
         });
         boundary.chain(left_alone).collect()
+    }
+
+    /// Leaves out what is granted for CloudTrail's log files in a bucket, which is no excess where it was asked for.
+    pub fn without_log_files(mut self, bucket: &TrailBucket) -> Self {
+        for policy in &mut self.identity {
+            policy.statements.retain(|s| !s.allow || s.log_files.as_deref() != Some(bucket.bucket()));
+        }
+        self
     }
 
     fn all(&self) -> impl Iterator<Item = &Statement> {

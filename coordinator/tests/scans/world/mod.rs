@@ -241,6 +241,7 @@ fn account(number: u64) -> Account {
         name: None,
         customer: None,
         regions: Vec::new(),
+        cloudtrail_bucket: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Source of the members: CloudTrail User Guide, "CloudTrail userIdentity element".
 
 use fleetscan_proto::activity::{Deed, Principal};
+use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub(crate) struct Event {
     user_identity: Option<Identity>,
     event_name: Option<String>,
     event_source: Option<String>,
+    event_time: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +63,11 @@ impl Event {
     /// Reads CloudTrail's document; one that cannot be read tells of nobody.
     pub(crate) fn parse(document: &str) -> Self {
         serde_json::from_str(document).unwrap_or_default()
+    }
+
+    /// The second in which it was done.
+    pub(crate) fn at(&self) -> Option<i64> {
+        self.event_time.as_deref()?.parse().ok().map(Timestamp::as_second)
     }
 
     /// Who it was, by name, and what it did at that second.

@@ -5,15 +5,24 @@
 //! of spans and a maximum of times. The records are made of what the store then knows, so that they hold what earlier
 //! scans read as well; if the execution ends before they count, the next one makes them again.
 
+mod archive;
+mod bucket;
 mod event;
+mod log_file;
 mod reading;
 
 use super::{Extraction, Halt, Page, Refusal, record::Draft, record::build};
-use crate::wire::{next_token, page_params};
+use crate::{
+    archive::Archive,
+    gate::ArchiveGate,
+    wire::{next_token, page_params},
+};
+use archive::Unread;
 use async_trait::async_trait;
+use bucket::Bucket;
 use event::Event;
 use fleetscan_proto::{
-    Record, ScanId, Secret, StoreError,
+    Account, Record, ScanId, Secret, StoreError,
     activity::{Activity, MAX_PRINCIPALS, Principal, Span},
     catalogue::{History, Operation},
 };
@@ -38,6 +47,8 @@ pub trait Memory: Send + Sync {
 pub struct Recollection<'a> {
     /// In all executions of one scan; zero: not at all.
     pub limit: Duration,
+    /// That log files are read, where there is a bucket of them; `None`: they are not.
+    pub archive: Option<&'a Archive>,
     /// Whose time it is.
     pub scan: &'a ScanId,
     /// Where it is remembered.
@@ -101,14 +112,20 @@ impl Extraction<'_> {
         if self.state().walk_finished(&operation.name) {
             return Ok(());
         }
-        let Recollection { limit, scan, memory } = self.recollection;
+        let Recollection { limit, archive, scan, memory } = self.recollection;
         let now = self.caller.clock.now().as_second();
         let window = Span::new(now - i64::from(history.days) * DAY, now);
         let terms = Terms { scan, limit, window, late: i64::from(history.late_minutes) * 60 };
-        let own_role = self.caller.sessions.role_of(&self.cell.account).await.map_err(Halt::Session)?;
+        let account = self.caller.sessions.account(&self.cell.account).await.map_err(Halt::Session)?;
         let mut reading = Reading::new(terms, memory.known().await.map_err(Halt::Store)?);
         let oldest = Timestamp::from_second(window.from).unwrap_or(Timestamp::MIN);
-        let (end, known) = reading.run(&Lookup { cell: self, operation, history, oldest, own_role: &own_role }).await?;
+        let lookup = Lookup { cell: self, operation, history, oldest, own_role: &account.grant.role_arn };
+        let bucket = archive.filter(|_| !limit.is_zero()).and_then(|archive| self.bucket(archive, &account));
+        let from_files = match &bucket {
+            Some(bucket) => reading.archive(bucket, &lookup).await?,
+            None => Unread::default(),
+        };
+        let (end, known) = reading.run(&lookup).await?;
         // What was allowed once is not told where it is allowed no longer.
         if end == End::Denied {
             self.state().page_done(&operation.name, None);
@@ -125,9 +142,19 @@ impl Extraction<'_> {
             ));
         }
         if !lacking.is_empty() {
-            self.state().failed(&operation.name, &lacking.join(", and "));
+            self.state().left_unread(&operation.name, &lacking.join(", and "));
+        }
+        if let Some(why) = bucket.and_then(|bucket| of_archive(&bucket.name(), from_files, end == End::Whole)) {
+            self.state().failed("archive", &why);
         }
         self.emit(operation, known).await
+    }
+
+    /// The account's log files, if somebody named a bucket of them, and nobody switched this reading off.
+    fn bucket<'a>(&'a self, archive: &'a Archive, account: &Account) -> Option<Bucket<'a, 'a>> {
+        let bucket = archive.bucket_of(account)?;
+        let is_off = self.caller.switches.reason("cloudtrail", "LookupEvents").is_some();
+        (!is_off).then(|| Bucket::new(self, archive, ArchiveGate::new(bucket, account.id.clone(), self.region)))
     }
 
     /// Writes the records of all that is known, and marks the walk as done, as one step.
@@ -162,6 +189,17 @@ fn unread(gaps: &[Span], end: End, limit: Duration) -> String {
         let _ = write!(text, ": the {seconds} s that a scan may take for it are over, and later scans go on");
     }
     text
+}
+
+/// What was not read of the archive, for the ledger. Of files, only where nothing else told what they would have.
+fn of_archive(bucket: &str, unread: Unread, whole: bool) -> Option<String> {
+    let Unread { left, files, newest } = unread;
+    let files = newest.filter(|_| !whole).map(|(name, why)| match files {
+        1 => format!("the log file {name} was not read: {why}"),
+        _ => format!("{files} log files were not read, {name} the newest: {why}"),
+    });
+    let parts: Vec<String> = left.into_iter().chain(files).collect();
+    (!parts.is_empty()).then(|| format!("{bucket}: {}", parts.join(", and ")))
 }
 
 /// A principal's record.

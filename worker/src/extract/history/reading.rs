@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Pages after which what was read is remembered: what a kill can cost.
-const REMEMBERED_EVERY: u32 = 30;
+pub(super) const REMEMBERED_EVERY: u32 = 30;
 
 /// A page of events, newest first.
 #[derive(Debug, Default)]
@@ -63,12 +63,13 @@ pub(super) struct Terms<'a> {
 
 /// What one execution reads.
 pub(super) struct Reading<'a> {
-    terms: Terms<'a>,
+    pub(super) terms: Terms<'a>,
     /// What is not remembered yet.
-    news: Activity,
+    pub(super) news: Activity,
     /// What was read at all, by whomever, what is too young to be remembered as read included.
-    seen: Coverage,
-    pages: u32,
+    pub(super) seen: Coverage,
+    /// Read since something was remembered.
+    pub(super) pages: u32,
     /// By earlier executions.
     spent: Duration,
     since: Instant,
@@ -100,6 +101,11 @@ impl<'a> Reading<'a> {
         self.seen.gaps(self.terms.window)
     }
 
+    /// When the time is over.
+    pub(super) fn ends(&self) -> Instant {
+        self.since + self.terms.limit.saturating_sub(self.spent)
+    }
+
     async fn gaps(&mut self, source: &impl Source) -> Result<End, Halt> {
         for gap in self.lacking() {
             match self.gap(source, gap).await? {
@@ -112,7 +118,7 @@ impl<'a> Reading<'a> {
 
     /// Reads one gap, page by page.
     async fn gap(&mut self, source: &impl Source, gap: Span) -> Result<End, Halt> {
-        let ends = self.since + self.terms.limit.saturating_sub(self.spent);
+        let ends = self.ends();
         // As of the first page: an event that is told later may belong to a page that was read already.
         let settled = source.now() - self.terms.late;
         let mut token: Option<String> = None;
@@ -145,7 +151,7 @@ impl<'a> Reading<'a> {
             self.seen.add(read);
             self.news.read.add(read.until(settled));
             self.pages += 1;
-            if self.pages.is_multiple_of(REMEMBERED_EVERY) {
+            if self.pages >= REMEMBERED_EVERY {
                 self.remember(source).await?;
             }
             token = match page.next {
@@ -157,7 +163,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Puts what was read where it is remembered, with the time that it took.
-    async fn remember(&mut self, source: &impl Source) -> Result<Activity, Halt> {
+    pub(super) async fn remember(&mut self, source: &impl Source) -> Result<Activity, Halt> {
+        self.pages = 0;
         let spent = self.spent + self.since.elapsed();
         let mut news = std::mem::take(&mut self.news);
         news.spent.insert(self.terms.scan.clone(), u64::try_from(spent.as_millis()).unwrap_or(u64::MAX));
