@@ -143,10 +143,13 @@ impl Connections {
                 Some(sealed) => Some(keys.open(&account.id, sealed)?),
                 None => None,
             };
+            // What was said once of the log files holds until something else is said.
+            let known_place = || before.as_ref().and_then(|known| known.cloudtrail_bucket.clone());
+            let cloudtrail_bucket = account.cloudtrail_bucket.clone().or_else(known_place);
             if let Some(known) = &before
                 && opened.as_ref() == Some(&account.grant)
                 && (&known.name, &known.customer, &known.regions, &known.cloudtrail_bucket)
-                    == (&account.name, &account.customer, &account.regions, &account.cloudtrail_bucket)
+                    == (&account.name, &account.customer, &account.regions, &cloudtrail_bucket)
             {
                 return Ok(Connected::Unchanged);
             }
@@ -155,7 +158,7 @@ impl Connections {
                 name: account.name.clone(),
                 customer: account.customer.clone(),
                 regions: account.regions.clone(),
-                cloudtrail_bucket: account.cloudtrail_bucket.clone(),
+                cloudtrail_bucket,
                 // An account stays on the profile that its owner was told of.
                 profile: before.as_ref().map_or_else(|| offered.profile.clone(), |known| known.profile.clone()),
                 catalogue: before.as_ref().map_or_else(|| offered.catalogue.clone(), |known| known.catalogue.clone()),

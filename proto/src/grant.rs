@@ -1,4 +1,4 @@
-use crate::{AccountId, TrailBucket};
+use crate::{AccountId, TrailPlace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -56,8 +56,9 @@ pub struct Account {
     pub customer: Option<String>,
     /// Regional cells are limited to these; empty: every enabled region.
     pub regions: Vec<String>,
-    /// Where CloudTrail's log files of it may be read, if the operator has them read; `None`: where the operator says.
-    pub cloudtrail_bucket: Option<TrailBucket>,
+    /// Where CloudTrail's log files of it may be read, if the operator has them read, or that they never are; `None`:
+    /// nothing was said, and they are read where the operator says.
+    pub cloudtrail_bucket: Option<TrailPlace>,
 }
 
 impl Account {

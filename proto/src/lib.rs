@@ -61,4 +61,4 @@ pub use sink::{Alone, ObjectWriter, Sink, SinkError, Stored};
 pub use standing::{AccountChange, AccountState, AccountStatus, AssumeDenial};
 pub use store::{LearnedFactor, Store, StoreError};
 pub use task::{Lane, Task, TaskKind, WIRE_VERSION};
-pub use trail_bucket::TrailBucket;
+pub use trail_bucket::{TrailBucket, TrailPlace};

@@ -1,4 +1,4 @@
-use crate::{AccountId, Membership, StoreError, TrailBucket};
+use crate::{AccountId, Membership, StoreError, TrailPlace};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,9 +35,10 @@ pub struct RegisteredAccount {
     /// Regional cells are limited to these; empty: every enabled region.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
-    /// Where CloudTrail's log files of it may be read, if the operator has them read; `None`: where the operator says.
+    /// Where CloudTrail's log files of it may be read, if the operator has them read, or that they never are; `None`:
+    /// nothing was said, and they are read where the operator says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cloudtrail_bucket: Option<TrailBucket>,
+    pub cloudtrail_bucket: Option<TrailPlace>,
     /// The profile that its owner was told of.
     pub profile: String,
     /// Version of that profile's catalogue, as a digest.

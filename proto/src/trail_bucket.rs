@@ -7,13 +7,18 @@ use std::{fmt, str::FromStr};
 ///
 /// Its characters are such that neither IAM's wildcards nor its variables can stand in it: session policies are made of
 /// it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrailBucket {
     bucket: String,
     /// Empty, or names with a `/` after each.
     prefix: String,
 }
+
+/// What the name of a bucket that CloudTrail delivers to neither begins nor ends with (Amazon S3 User Guide, "General
+/// purpose bucket naming rules"): an SDK takes such a name for something else, and may ask elsewhere, by other rules and on
+/// other sessions.
+const NO_BEGINNINGS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+const NO_ENDINGS: [&str; 5] = ["--x-s3", "-s3alias", "--ol-s3", ".mrap", "--table-s3"];
 
 /// The most characters of a trail's prefix (AWS CloudTrail API Reference, CreateTrail: `S3KeyPrefix`).
 const LONGEST_PREFIX: usize = 200;
@@ -50,6 +55,29 @@ impl FromStr for TrailBucket {
                     .to_owned(),
             ));
         }
+        if let Some(part) = NO_BEGINNINGS
+            .iter()
+            .find(|part| bucket.starts_with(**part))
+            .or_else(|| NO_ENDINGS.iter().find(|part| bucket.ends_with(**part)))
+        {
+            return Err(GrantError(format!(
+                "the CloudTrail bucket has {part} in its name, which S3 keeps for other things (directory and table \
+                 buckets, access points): write the general purpose bucket that the trail delivers to"
+            )));
+        }
+        if bucket.parse::<std::net::Ipv4Addr>().is_ok()
+            || (bucket.split('.').count() == 4 && bucket.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+        {
+            return Err(GrantError(
+                "the CloudTrail bucket has the form of an IP address, which no bucket's name has: write its name"
+                    .to_owned(),
+            ));
+        }
+        if bucket == NEVER {
+            return Err(GrantError(format!(
+                "the CloudTrail bucket is called {NEVER}, which says that there is none: write a bucket's name here"
+            )));
+        }
         if prefix.is_empty() {
             return Ok(Self { bucket: bucket.to_owned(), prefix: String::new() });
         }
@@ -75,17 +103,61 @@ impl FromStr for TrailBucket {
     }
 }
 
-impl TryFrom<String> for TrailBucket {
-    type Error = GrantError;
+/// The word that says that an account's log files are never read.
+const NEVER: &str = "none";
 
-    fn try_from(text: String) -> Result<Self, GrantError> {
-        text.parse()
+/// What was said of an account's log files; where nothing was, the operator's own bucket is looked into.
+///
+/// As text it is the bucket, or `none`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum TrailPlace {
+    /// They are never read, wherever the operator says that they lie.
+    Never,
+    /// They lie there.
+    Bucket(TrailBucket),
+    /// Kept as it was written once; it is no bucket by today's rules, so nothing is read.
+    Unknown(String),
+}
+
+impl TrailPlace {
+    /// The bucket, if it is one.
+    pub fn bucket(&self) -> Option<&TrailBucket> {
+        match self {
+            Self::Bucket(bucket) => Some(bucket),
+            Self::Never | Self::Unknown(_) => None,
+        }
     }
 }
 
-impl From<TrailBucket> for String {
-    fn from(bucket: TrailBucket) -> Self {
-        bucket.to_string()
+impl FromStr for TrailPlace {
+    type Err = GrantError;
+
+    fn from_str(text: &str) -> Result<Self, GrantError> {
+        if text == NEVER { Ok(Self::Never) } else { text.parse().map(Self::Bucket) }
+    }
+}
+
+/// As it is kept: a row that was written by other rules is still read.
+impl From<String> for TrailPlace {
+    fn from(text: String) -> Self {
+        text.parse().unwrap_or(Self::Unknown(text))
+    }
+}
+
+impl From<TrailPlace> for String {
+    fn from(place: TrailPlace) -> Self {
+        place.to_string()
+    }
+}
+
+impl fmt::Display for TrailPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str(NEVER),
+            Self::Bucket(bucket) => bucket.fmt(f),
+            Self::Unknown(text) => f.write_str(text),
+        }
     }
 }
 
@@ -112,9 +184,48 @@ mod tests {
         ] {
             let read: TrailBucket = text.parse().expect(text);
             assert_eq!((read.bucket(), read.prefix(), read.to_string().as_str()), (bucket, prefix, shown));
-            let kept = serde_json::to_string(&read).expect("json");
+            let place = TrailPlace::Bucket(read);
+            let kept = serde_json::to_string(&place).expect("json");
             assert_eq!(kept, format!("{shown:?}"));
-            assert_eq!(serde_json::from_str::<TrailBucket>(&kept).expect("read again"), read);
+            assert_eq!(serde_json::from_str::<TrailPlace>(&kept).expect("read again"), place);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_and_kept_again_even_if_it_is_no_bucket_any_more() {
+        assert_eq!("none".parse::<TrailPlace>().expect("a word"), TrailPlace::Never);
+        for (kept, place) in
+            [("\"none\"", TrailPlace::Never), ("\"logs--x-s3/org\"", TrailPlace::Unknown("logs--x-s3/org".to_owned()))]
+        {
+            let read: TrailPlace = serde_json::from_str(kept).expect("read");
+            assert_eq!((&read, read.bucket()), (&place, None));
+            assert_eq!(serde_json::to_string(&read).expect("json"), kept);
+        }
+        assert!("logs--x-s3".parse::<TrailPlace>().is_err(), "nobody names it anew");
+    }
+
+    #[test]
+    fn names_that_s3_keeps_for_other_things_are_refused() {
+        for text in [
+            "logs--use1-az4--x-s3",
+            "logs-s3alias",
+            "logs--ol-s3",
+            "logs.mrap",
+            "logs--table-s3",
+            "xn--logs",
+            "sthree-logs",
+            "amzn-s3-demo-logs",
+            "192.168.5.4",
+            "999.999.999.999",
+            "none",
+        ] {
+            for text in [text.to_owned(), format!("s3://{text}/org")] {
+                let error = text.parse::<TrailBucket>().expect_err(&text).to_string();
+                assert!(error.contains("write"), "{text}: {error}");
+            }
+        }
+        for text in ["logs-x-s3", "logs-xn--a", "10.20.30", "logs-192.168.5.4"] {
+            assert!(text.parse::<TrailBucket>().is_ok(), "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::binding;
 use crate::{failure::Failure, numbers::many, terminal::Terminal};
 use fleetscan_coordinator::Listed;
-use fleetscan_proto::{AccountChange, AccountState, RegisteredAccount};
+use fleetscan_proto::{AccountChange, AccountState, RegisteredAccount, TrailPlace};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -71,8 +71,15 @@ pub fn show(out: &mut impl Write, one: &Listed, changes: Option<&[AccountChange]
     writeln!(out, "  customer   {}", customer(account))?;
     let regions = if account.regions.is_empty() { "every enabled one".to_owned() } else { account.regions.join(", ") };
     writeln!(out, "  regions    {regions}")?;
-    if let Some(bucket) = &account.cloudtrail_bucket {
-        writeln!(out, "  CloudTrail log files in s3://{bucket}, read where the operator switched it on")?;
+    match &account.cloudtrail_bucket {
+        None => {}
+        Some(TrailPlace::Never) => writeln!(out, "  CloudTrail log files are never read")?,
+        Some(TrailPlace::Bucket(bucket)) => {
+            writeln!(out, "  CloudTrail log files in s3://{bucket}, read where the operator switched it on")?;
+        }
+        Some(TrailPlace::Unknown(text)) => {
+            writeln!(out, "  CloudTrail log files in {text}, which is no bucket that is read: name it anew")?;
+        }
     }
     let version = account.told.as_ref().map(|told| format!(" version {}", told.version)).unwrap_or_default();
     writeln!(out, "  profile    {}{version} of catalogue {}", account.profile, account.catalogue)?;

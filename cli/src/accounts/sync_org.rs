@@ -51,6 +51,7 @@ pub async fn run(args: &AccountsArgs, asked: &SyncOrgArgs, terminal: Terminal) -
         catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
         share: asked.share,
+        cloudtrail_bucket: None,
     });
     reader.heed(&memory.fleet.orders().await?.switches);
     let registered = desk.accounts().await?;

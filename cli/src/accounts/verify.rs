@@ -58,6 +58,7 @@ pub async fn run(args: &AccountsArgs, asked: &VerifyArgs, terminal: Terminal) ->
         catalogue: Arc::new(services::catalogue().clone()),
         session_prefix: asked.hub.session_prefix.clone(),
         share: asked.share,
+        cloudtrail_bucket: asked.cloudtrail_bucket_name.as_ref().and_then(|named| named.0.clone()),
     });
     let round = Round { verifier: &verifier, memory: &memory, desk: desk(&memory), of_registry: asked.file.is_none() };
     let (found, all_recorded) = round.look(tasks).await;

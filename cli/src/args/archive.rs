@@ -1,7 +1,7 @@
 //! Flags that have CloudTrail's log files read.
 
 use clap::Args as ClapArgs;
-use fleetscan_proto::{GrantError, TrailBucket};
+use fleetscan_proto::{GrantError, TrailBucket, TrailPlace};
 use fleetscan_worker::archive::Archive;
 
 /// Whether CloudTrail's log files are read, and where they lie. They are read where both is said: that, and where.
@@ -22,6 +22,14 @@ impl ArchiveArgs {
         let bucket = self.cloudtrail_bucket_name.as_ref().and_then(|named| named.0.clone());
         self.cloudtrail_enabled.then(|| Archive::new(bucket))
     }
+}
+
+/// What is said of an account's log files; an empty text takes back whatever was.
+#[derive(Debug, Clone)]
+pub struct PlaceOrNothing(pub Option<TrailPlace>);
+
+pub fn place_or_nothing(text: &str) -> Result<PlaceOrNothing, GrantError> {
+    if text.is_empty() { Ok(PlaceOrNothing(None)) } else { text.parse().map(|place| PlaceOrNothing(Some(place))) }
 }
 
 /// A bucket, or an empty text for none.

@@ -2,7 +2,7 @@
 
 use super::{ActivityArgs, ArchiveArgs, OutArgs, S3Args, SyncOrgArgs, VerifyArgs, at_least_one};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use fleetscan_proto::TrailBucket;
+use fleetscan_proto::TrailPlace;
 use std::path::PathBuf;
 
 /// Where scans and accounts are remembered.
@@ -190,9 +190,10 @@ pub enum AccountsCommand {
         /// Only these regions, separated by commas
         #[arg(long, value_delimiter = ',')]
         regions: Vec<String>,
-        /// Its CloudTrail bucket, whose log files of this account are read where workers run with --cloudtrail-enabled
-        #[arg(long, value_name = "BUCKET[/PREFIX]")]
-        cloudtrail_bucket: Option<TrailBucket>,
+        /// Its CloudTrail bucket, whose log files of this account are read where workers run with --cloudtrail-enabled;
+        /// none: they are never read, whatever bucket the operator has for all
+        #[arg(long, value_name = "BUCKET[/PREFIX]|none")]
+        cloudtrail_bucket: Option<TrailPlace>,
         /// What its owner was told of: a profile's name, or a file of your own
         #[arg(long, default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
         profile: String,
@@ -254,9 +255,10 @@ pub enum AccountsCommand {
         #[arg(long, value_delimiter = ',')]
         regions: Option<Vec<String>>,
         /// Its CloudTrail bucket, whose log files of this account are read where workers run with --cloudtrail-enabled;
-        /// empty: none of its own
-        #[arg(long, value_name = "BUCKET[/PREFIX]", value_parser = super::bucket_or_none)]
-        cloudtrail_bucket: Option<super::BucketOrNone>,
+        /// none: they are never read, whatever bucket the operator has for all; empty: nothing is said, and that one is
+        /// looked into
+        #[arg(long, value_name = "BUCKET[/PREFIX]|none", value_parser = super::place_or_nothing)]
+        cloudtrail_bucket: Option<super::PlaceOrNothing>,
         /// Whether sessions are narrowed by a session policy
         #[arg(long)]
         session_policy: Option<bool>,

@@ -8,7 +8,7 @@ mod results;
 mod roles;
 mod storage;
 
-pub use archive::{ArchiveArgs, BucketOrNone, bucket_or_none};
+pub use archive::{ArchiveArgs, BucketOrNone, PlaceOrNothing, bucket_or_none, place_or_nothing};
 pub use events::{EventsArgs, EventsCommand};
 pub use fleet::*;
 pub use hub::HubArgs;

@@ -24,6 +24,10 @@ pub struct VerifyArgs {
     /// accounts
     #[arg(long, env = "FLEETSCAN_VERIFY_SHARE", default_value_t = SHARE, value_parser = super::share)]
     pub share: f64,
+    /// CloudTrail bucket of every account that has none of its own named, as workers have it: whoever may read its log
+    /// files may do no more than was asked
+    #[arg(long, env = "FLEETSCAN_CLOUDTRAIL_BUCKET_NAME", value_name = "BUCKET[/PREFIX]", value_parser = super::bucket_or_none)]
+    pub cloudtrail_bucket_name: Option<super::BucketOrNone>,
     #[command(flatten)]
     pub hub: HubArgs,
 }

@@ -1,6 +1,6 @@
 use super::{findings::Findings, nearest};
 use fleetscan_proto::{
-    Account, AccountId, Grant, GrantError, KNOWN_REGIONS, Secret, TrailBucket, check_external_id, is_region_shaped,
+    Account, AccountId, Grant, GrantError, KNOWN_REGIONS, Secret, TrailPlace, check_external_id, is_region_shaped,
     parse_role_arn,
 };
 use std::collections::HashMap;
@@ -130,7 +130,7 @@ impl<'f, 'a> Entries<'f, 'a> {
         }
     }
 
-    fn cloudtrail_bucket(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TrailBucket> {
+    fn cloudtrail_bucket(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TrailPlace> {
         let bucket = self.text("cloudtrail_bucket", value)?.parse();
         bucket.map_err(|wrong: GrantError| self.error(value.span().start, &wrong.to_string())).ok()
     }

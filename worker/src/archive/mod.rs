@@ -18,9 +18,11 @@ use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
 /// The most bytes of a log file, as it lies in the bucket: CloudTrail's own are a few megabytes at most.
-pub const MAX_OBJECT_BYTES: u64 = 64 << 20;
+pub const MAX_OBJECT_BYTES: u64 = 16 << 20;
 /// Log files that a worker holds in memory at once.
 const OBJECTS_AT_ONCE: usize = 16;
+/// Log files that are unpacked at once: each keeps a thread of those that block busy, which others need too.
+const UNPACKED_AT_ONCE: usize = 2;
 
 /// That the operator switched the archive on.
 #[derive(Debug, Clone)]
@@ -28,22 +30,36 @@ pub struct Archive {
     bucket: Option<TrailBucket>,
     /// Log files in memory.
     objects: Arc<Semaphore>,
+    unpacking: Arc<Semaphore>,
 }
 
 impl Archive {
     /// Switched on; `bucket` is that of accounts that have none of their own named.
     pub fn new(bucket: Option<TrailBucket>) -> Self {
-        Self { bucket, objects: Arc::new(Semaphore::new(OBJECTS_AT_ONCE)) }
+        Self {
+            bucket,
+            objects: Arc::new(Semaphore::new(OBJECTS_AT_ONCE)),
+            unpacking: Arc::new(Semaphore::new(UNPACKED_AT_ONCE)),
+        }
     }
 
-    /// Where an account's log files lie, if anybody named a bucket.
+    /// Where an account's log files lie, if anybody named a bucket. What was said of the account alone holds: that there
+    /// are none to be read, too.
     pub fn bucket_of(&self, account: &Account) -> Option<TrailBucket> {
-        account.cloudtrail_bucket.clone().or_else(|| self.bucket.clone())
+        match &account.cloudtrail_bucket {
+            Some(place) => place.bucket().cloned(),
+            None => self.bucket.clone(),
+        }
     }
 
     /// Bounds the log files in memory.
-    pub(crate) fn objects(&self) -> &Semaphore {
+    pub(crate) fn objects(&self) -> &Arc<Semaphore> {
         &self.objects
+    }
+
+    /// Bounds the log files that are unpacked.
+    pub(crate) fn unpacking(&self) -> &Arc<Semaphore> {
+        &self.unpacking
     }
 }
 
@@ -64,6 +80,7 @@ pub(crate) fn operations() -> impl Iterator<Item = &'static Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetscan_proto::TrailPlace;
 
     #[test]
     fn the_operations_are_two_and_the_gate_of_sessions_refuses_both() {
@@ -90,7 +107,11 @@ mod tests {
         assert_eq!(Archive::new(None).bucket_of(&account), None);
         let archive = Archive::new(Some(bucket("of-all")));
         assert_eq!(archive.bucket_of(&account), Some(bucket("of-all")));
-        account.cloudtrail_bucket = Some(bucket("its-own/x"));
+        account.cloudtrail_bucket = Some(TrailPlace::Bucket(bucket("its-own/x")));
         assert_eq!(archive.bucket_of(&account), Some(bucket("its-own/x")));
+        for place in [TrailPlace::Never, TrailPlace::Unknown("its-own--x-s3".to_owned())] {
+            account.cloudtrail_bucket = Some(place);
+            assert_eq!(archive.bucket_of(&account), None, "that of all is none of this account's");
+        }
     }
 }

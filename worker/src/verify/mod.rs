@@ -12,6 +12,7 @@ pub use report::{Finding, Kind, Rights, Standing, Verification};
 
 use crate::{
     account::{Accounts, Visit},
+    archive::Archive,
     aws::Aws,
     call::{Budget, Call, CallError, CallPolicy, Caller},
     gate::Gate,
@@ -24,7 +25,7 @@ use crate::{
     session::{SessionError, SessionTerms, Sessions},
     stats::StatsCell,
 };
-use fleetscan_proto::{Account, Clock, Grants, KillSwitch, Store, StoreError, catalogue::Catalogue};
+use fleetscan_proto::{Account, Clock, Grants, KillSwitch, Store, StoreError, TrailBucket, catalogue::Catalogue};
 use policy::{Right, RolePolicies};
 use rand::Rng as _;
 use reading::{RoleReader, Unread};
@@ -55,6 +56,9 @@ pub struct VerifierParts {
     /// The most of each published API limit that is used, above 0 and at most 1. Workers may be calling in the same
     /// accounts, with a share of their own.
     pub share: f64,
+    /// Where log files lie of accounts that have no place of their own named: who may read them there may do no more
+    /// than was asked.
+    pub cloudtrail_bucket: Option<TrailBucket>,
 }
 
 /// Looks at customers' roles, one at a time or several.
@@ -65,6 +69,7 @@ pub struct Verifier {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     session_prefix: String,
+    archive: Archive,
 }
 
 /// How an account is looked at.
@@ -110,7 +115,8 @@ impl Verifier {
         };
         let accounts = Arc::new(Accounts::new(parts.share, sessions));
         let (hub, session_prefix) = (parts.hub, parts.session_prefix);
-        Self { hub, caller, accounts, store: parts.store, clock: parts.clock, session_prefix }
+        let archive = Archive::new(parts.cloudtrail_bucket);
+        Self { hub, caller, accounts, store: parts.store, clock: parts.clock, session_prefix, archive }
     }
 
     /// From now on these calls are not made.
@@ -139,8 +145,8 @@ impl Verifier {
         let needed: BTreeSet<&str> = actions(look.reads.catalogue()).into_values().flatten().collect();
         match reader.read().await {
             Ok(policies) => {
-                let policies = match &account.cloudtrail_bucket {
-                    Some(bucket) => policies.without_log_files(bucket),
+                let policies = match self.archive.bucket_of(account) {
+                    Some(bucket) => policies.without_log_files(&bucket),
                     None => policies,
                 };
                 judge(&policies, &needed, &mut found);
