@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
-use fleetscan_proto::{AccountId, TrailBucket};
+use fleetscan_proto::{AccountId, TrailBucket, partition_of};
 use percent_encoding::percent_decode_str;
 use std::{
     borrow::Cow,
@@ -36,12 +36,20 @@ pub struct ArchiveGate {
     region: String,
     /// The bucket's own region, once S3 named it.
     home: Arc<OnceLock<String>>,
+    /// The authority that replaces AWS's own hosts.
+    endpoint: Option<String>,
 }
 
 impl ArchiveGate {
     /// A gate for the log files of an account's region.
     pub fn new(bucket: TrailBucket, account: AccountId, region: &str) -> Self {
-        Self { bucket, account, region: region.to_owned(), home: Arc::default() }
+        Self { bucket, account, region: region.to_owned(), home: Arc::default(), endpoint: None }
+    }
+
+    /// The same gate, before an endpoint (`http://host:port`) that replaces AWS's own hosts: no other is asked then.
+    pub(crate) fn at(&self, endpoint: Option<&str>) -> Self {
+        let authority = |endpoint: &str| endpoint.parse::<http::Uri>().ok()?.authority().map(ToString::to_string);
+        Self { endpoint: endpoint.map(|endpoint| authority(endpoint).unwrap_or_default()), ..self.clone() }
     }
 
     /// The bucket.
@@ -112,11 +120,10 @@ impl ArchiveGate {
     fn inspect(&self, operation: &str, method: &str, uri: &str) -> Result<(), Refused> {
         let refusal = || refused(operation);
         let uri: http::Uri = uri.parse().map_err(|_| refusal())?;
-        let host = uri.host().unwrap_or_default();
         let name = self.bucket.bucket();
         let path = decoded(uri.path().strip_prefix('/').unwrap_or_default()).ok_or_else(refusal)?;
         // Either the host names the bucket, or the path does.
-        let key = match host.strip_prefix(name).is_some_and(|rest| rest.starts_with(".s3")) {
+        let key = match self.names_bucket(&uri).ok_or_else(refusal)? {
             true => path.as_ref(),
             false if path == name => "",
             false => path.strip_prefix(name).and_then(|rest| rest.strip_prefix('/')).ok_or_else(refusal)?,
@@ -142,6 +149,27 @@ impl ArchiveGate {
                 false => operation == "GetObject" && query.keys().all(|name| *name == "x-id") && self.may_read(key),
             };
         if fits { Ok(()) } else { Err(refusal()) }
+    }
+}
+
+impl ArchiveGate {
+    /// Whether the host of a request names the bucket; `None` where it is no host of S3's in the bucket's region, all of
+    /// it.
+    fn names_bucket(&self, uri: &http::Uri) -> Option<bool> {
+        let authority = uri.authority()?.as_str();
+        if let Some(endpoint) = &self.endpoint {
+            return (authority == endpoint).then_some(false);
+        }
+        // Where the bucket is may be learnt of another request while this one is on its way.
+        let regions = [self.home(), self.region.as_str()];
+        let host = |s3: &str, region: &str| format!("{s3}.{region}.{}", partition_of(region).1);
+        let mut hosts = regions.iter().flat_map(|region| ["s3", "s3-fips"].map(|s3| host(s3, region)));
+        let is_tls = uri.scheme_str() == Some("https");
+        let names = |host: String| {
+            let before = authority.strip_suffix(host.as_str())?;
+            (before.is_empty() || before.strip_suffix('.') == Some(self.bucket.bucket())).then_some(!before.is_empty())
+        };
+        hosts.find_map(names).filter(|_| is_tls)
     }
 }
 
@@ -210,10 +238,11 @@ mod tests {
         for folder in [OWN, ORGANISATIONS] {
             let key = format!("{folder}{DAY}");
             assert_eq!(gate.admit("GetObject", "logs", &key), Ok(()));
-            for place in [
-                "https://logs.s3.eu-west-1.amazonaws.com",
-                "https://s3.eu-west-1.amazonaws.com/logs",
-                "http://127.0.0.1:1/logs",
+            for (place, gate) in [
+                ("https://logs.s3.eu-west-1.amazonaws.com", gate.clone()),
+                ("https://logs.s3-fips.eu-west-1.amazonaws.com", gate.clone()),
+                ("https://s3.eu-west-1.amazonaws.com/logs", gate.clone()),
+                ("http://127.0.0.1:1/logs", gate.at(Some("http://127.0.0.1:1"))),
             ] {
                 assert_eq!(
                     gate.inspect("GetObject", "GET", &format!("{place}/{key}?x-id=GetObject")),
@@ -267,6 +296,15 @@ mod tests {
             ("GetObject", "GET", format!("{place}/{OWN}{DAY}?versionId=1")),
             ("GetObject", "GET", format!("https://other.s3.eu-west-1.amazonaws.com/{OWN}{DAY}")),
             ("GetObject", "GET", format!("https://s3.eu-west-1.amazonaws.com/other/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("http://logs.s3.eu-west-1.amazonaws.com/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://logs.s3.us-east-1.amazonaws.com/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://logs.s3.eu-west-1.amazonaws.com.example.org/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://logs.s3.example.org/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://logs.s3express-euw1-az1.eu-west-1.amazonaws.com/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://logs.s3-accelerate.amazonaws.com/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://x.logs.s3.eu-west-1.amazonaws.com/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("https://s3.eu-west-1.amazonaws.com:8443/logs/{OWN}{DAY}")),
+            ("GetObject", "GET", format!("http://127.0.0.1:1/logs/{OWN}{DAY}")),
             ("GetObject", "GET", format!("{place}/{OWN}2026/%2e%2e/{DAY}")),
             ("GetObject", "GET", format!("{place}/{}{DAY}", OWN.replace("111122223333", "444455556666"))),
             ("ListObjectsV2", "GET", format!("{place}/{OWN}{DAY}")),

@@ -41,7 +41,7 @@ async fn once(
     if let Some(service) = archive::service().filter(|_| http.keeps_to_fips()) {
         http.fips_host(service, region)?;
     }
-    let client = s3::client_of(http, gate.clone(), region, session);
+    let client = s3::client_of(http, gate.at(http.custom_endpoint()), region, session);
     let capture = Capture::default();
     let sent = match operation {
         "ListObjectsV2" => {

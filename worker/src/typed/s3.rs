@@ -71,6 +71,8 @@ pub(super) fn client(http: &Http, gate: &Gate, region: &str, session: &Session) 
 pub(super) fn client_of(http: &Http, gate: impl Intercept + 'static, region: &str, session: &Session) -> Client {
     let config = Builder::from(&sdk_config(http, region, session))
         // A custom endpoint seldom resolves a host name for each bucket.
+        // Whatever a bucket is called, it is asked as a general purpose bucket: no session is made in it.
+        .disable_s3_express_session_auth(true)
         .force_path_style(http.custom_endpoint().is_some())
         .interceptor(gate)
         .build();

@@ -122,7 +122,8 @@ async fn nothing_but_the_accounts_log_files_leaves() {
 #[tokio::test]
 async fn a_client_in_hand_sends_nothing_else_either() {
     let (hub, arrived, _) = wire(&[EMPTY]).await;
-    let client = s3::client_of(hub.http(), gate(), "eu-west-1", &Session::for_tests());
+    let gate = gate().at(hub.http().custom_endpoint());
+    let client = s3::client_of(hub.http(), gate, "eu-west-1", &Session::for_tests());
     let key = format!("{FOLDER}{FILE}");
     assert!(client.get_object().bucket("other").key(&key).send().await.is_err());
     assert!(client.get_object().bucket("logs").key("org/secrets.json").send().await.is_err());
@@ -140,6 +141,25 @@ async fn a_client_in_hand_sends_nothing_else_either() {
     assert_eq!(arrived.load(SeqCst), 0, "nothing left the process");
     assert!(client.get_object().bucket("logs").key(&key).send().await.is_ok());
     assert_eq!(arrived.load(SeqCst), 1);
+}
+
+/// A name that the SDK takes for a directory bucket would have a session made in it: another operation, at another host.
+#[tokio::test]
+async fn no_name_makes_the_sdk_ask_for_a_session_in_the_bucket() {
+    let (hub, arrived, seen) = wire(&[EMPTY]).await;
+    let http = hub.http();
+    let session = Session::for_tests();
+    let own = s3::client_of(http, gate().at(http.custom_endpoint()), "eu-west-1", &session);
+    let key = format!("{FOLDER}{FILE}");
+    for bucket in ["logs--euw1-az1--x-s3", "logs--x-s3", "logs-s3alias", "logs.mrap"] {
+        assert!(own.get_object().bucket(bucket).key(&key).send().await.is_err(), "{bucket}");
+        assert!(own.list_objects_v2().bucket(bucket).prefix(FOLDER).send().await.is_err(), "{bucket}");
+    }
+    assert_eq!(arrived.load(SeqCst), 0, "nothing left the process");
+    let others = s3::client(http, &Gate::new(Arc::new(Catalogue::built_in().clone())), "eu-west-1", &session);
+    let _ = others.get_bucket_policy().bucket("logs--euw1-az1--x-s3").send().await;
+    let seen = seen.lock().expect("kept");
+    assert!(!seen.iter().any(|asked| asked.lines().next().is_some_and(|line| line.contains("session"))), "{seen:?}");
 }
 
 #[tokio::test]
