@@ -1,5 +1,5 @@
-"""Stands before an HTTP server, hands everything through, and keeps what was asked: method, path and query of each request,
-and for which region it was signed."""
+"""Stands before an HTTP server and keeps what was asked: method, path with its query, and body of each request. What it is
+told to answer itself it answers; everything else it hands through."""
 
 import http.client
 import http.server
@@ -13,6 +13,8 @@ class Recorder:
         self.requests = []
         # Path of an object: what is answered in the server's place.
         self.instead = {}
+        # Operation, as X-Amz-Target names it: what is answered in the server's place.
+        self.operations = {}
         # Seconds that each answer to a GET is held back.
         self.slow = 0
         behind = urllib.parse.urlsplit(url).netloc
@@ -24,7 +26,9 @@ class Recorder:
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 recorder.requests.append((self.command, urllib.parse.unquote(self.path), body))
-                status, headers, content = recorder.instead.get(urllib.parse.unquote(self.path.split("?")[0])) or self.ask(body)
+                operation = self.headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+                planted = recorder.instead.get(urllib.parse.unquote(self.path.split("?")[0])) or recorder.operations.get(operation)
+                status, headers, content = planted or self.ask(body)
                 time.sleep(recorder.slow if self.command == "GET" else 0)
                 self.send_response(status)
                 for name, value in headers:

@@ -48,6 +48,20 @@ class Customer:
         self.own(None)
         # A minute that is over, so that all files of a test have stamps of their own.
         self.now = datetime.datetime.now(datetime.UTC).replace(second=0, microsecond=0)
+        self.trail(prefix, organisation)
+
+    def trail(self, prefix="", organisation=None, records="All", since=90):
+        """A trail that delivers there, and is on for so many days, which moto does not let anybody say."""
+        cloudtrail = self.session.client("cloudtrail", region_name=REGION)
+        place = {"S3BucketName": self.bucket, **({"S3KeyPrefix": prefix} if prefix else {})}
+        cloudtrail.create_trail(Name="its-trail", IsOrganizationTrail=bool(organisation), IsMultiRegionTrail=True, **place)
+        self.records(records)
+        status = {"IsLogging": True, "StartLoggingTime": (self.now - datetime.timedelta(days=since)).timestamp()}
+        self.aws.operations["GetTrailStatus"] = (200, [("content-type", "application/x-amz-json-1.1")], json.dumps(status).encode())
+
+    def records(self, kind):
+        selector = {"ReadWriteType": kind, "IncludeManagementEvents": True, "DataResources": [], "ExcludeManagementEventSources": []}
+        self.session.client("cloudtrail", region_name=REGION).put_event_selectors(TrailName="its-trail", EventSelectors=[selector])
 
     def own(self, place):
         """From now on the accounts file names this bucket."""
@@ -133,10 +147,10 @@ def test_records_are_what_the_log_files_say_and_the_newest_deed_counts(customer)
     one = customer(prefix="logs/eu")
     keys = one.hourly(1, 30)
     # What lies beside them is none of them.
-    one.s3.put_object(Bucket=one.bucket, Key="secrets.json", Body=b"planted-secret-2")
-    one.s3.put_object(Bucket=one.bucket, Key=keys[0].replace("/CloudTrail/", "/CloudTrail-Digest/"), Body=b"x")
-    one.s3.put_object(Bucket=one.bucket, Key=keys[0].rsplit("/", 1)[0] + "/notes.txt", Body=b"x")
-    one.s3.put_object(Bucket=one.bucket, Key=keys[0].replace(one.account, accounts.number(1)), Body=b"x")
+    day = keys[0].rsplit("/", 1)[0]
+    beside = ["secrets.json", keys[0].replace("/CloudTrail/", "/CloudTrail-Digest/"), f"{day}/notes.txt", keys[0].replace(one.account, accounts.number(1))]
+    for key in beside:
+        one.s3.put_object(Bucket=one.bucket, Key=key, Body=b"planted-secret-2")
     cell, records, read = one.scan("--cloudtrail-bucket-name", f"s3://{one.place}/")
     assert read == sorted(keys)
     ann = records["ann"]
@@ -150,7 +164,47 @@ def test_records_are_what_the_log_files_say_and_the_newest_deed_counts(customer)
     assert cell["calls"] >= 30
     for file in (one.folder / "out").rglob("*.zst"):
         assert "planted-secret" not in json.dumps(results.lines(file)), file
-    assert not any("planted-secret" in str(path) for path in one.to_s3())
+    # Nobody asked for what lies beside them: neither as an object, nor for anything about one.
+    asked = [urllib.parse.urlsplit(path).path for path in one.to_s3()]
+    assert len(asked) > 30 and not [path for path in asked if path.removeprefix(f"/{one.bucket}/") in beside], asked
+
+
+def test_files_of_a_trail_that_records_less_tell_of_principals_and_close_nothing(customer):
+    one = customer()
+    one.own(one.place)
+    keys = one.hourly(1, 10)
+    one.records("WriteOnly")
+    for _ in range(2):
+        cell, records, read = one.scan()
+        assert read == sorted(keys) and len(records) == 11
+        assert f"archive: s3://{one.place}: it is not known that all management events are in its files" in cell["error"], cell
+        assert "older gaps" not in cell["error"], "all of it is one gap"
+    # Since it records everything, the same files close what they lie in, and are read no more.
+    one.records("All")
+    cell, records, read = one.scan()
+    assert read == sorted(keys) and "it is not known" not in cell["error"], cell
+    assert one.scan()[2] == []
+
+
+def test_an_account_that_says_none_is_left_alone_whatever_the_operator_has(customer):
+    one = customer()
+    one.hourly(1, 4)
+    one.own("none")
+    _, records, read = one.scan("--cloudtrail-bucket-name", one.place)
+    assert (records, read) == ({}, []) and not [path for path in one.to_s3() if one.bucket in path]
+
+
+def test_archived_files_end_their_folder_and_are_named(customer):
+    one = customer()
+    one.own(one.place)
+    keys = one.hourly(1, 20)
+    archived = b"<Error><Code>InvalidObjectState</Code><Message>planted-secret-4</Message></Error>"
+    for key in keys[10:]:
+        one.aws.instead[f"/{one.bucket}/{key}"] = (403, [("content-type", "application/xml")], archived)
+    cell, records, _ = one.scan()
+    name = keys[10].rsplit("/", 1)[1]
+    assert f"archive: s3://{one.place}: {name}: it is archived" in cell["error"] and "planted-secret" not in json.dumps(cell), cell
+    assert "hour10" in records and "hour11" not in records
 
 
 def test_a_second_scan_reads_only_new_files(customer):
@@ -248,7 +302,7 @@ def test_log_files_are_read_on_a_session_that_can_do_nothing_else(customer):
     assert others and all("s3:GetObject" not in json.dumps(s.get("Action")) for p in others for s in p["Statement"] if s["Effect"] == "Allow")
 
 
-@pytest.mark.parametrize("text", ["Not_A_Bucket", "logs/*", "logs/AWSLogs/x", "ab"])
+@pytest.mark.parametrize("text", ["logs--euw1-az1--x-s3", "192.0.2.7", "Not_A_Bucket", "logs/*", "logs/AWSLogs/x", "ab"])
 def test_a_name_that_is_none_is_refused_with_what_to_write(customer, text):
     one = customer()
     run = subprocess.run([one.fleetscan, "scan", "--accounts", str(one.file), "--cloudtrail-bucket-name", text], env=one.environment(), cwd=one.folder, capture_output=True, text=True, timeout=60)
@@ -289,6 +343,15 @@ def test_a_fleet_reads_the_registrys_bucket_and_goes_on_where_a_killed_worker_wa
         running.worker("worker-3")
         running.ended(running.scan(*SCOPE))
         assert not [path for path in one.to_s3() if one.bucket in path]
+        assert running.stop("worker-3") == 0
+        # Nor does one with it, where sessions cannot be narrowed: they could read whatever the role can.
+        running.run("accounts", "update", one.account, "--session-policy", "false")
+        running.worker("worker-4", "--cloudtrail-enabled")
+        scan = running.scan(*SCOPE)
+        running.ended(scan)
+        assert not [path for path in one.to_s3() if one.bucket in path]
+        [cell] = [cell for cell in running.results(scan).ledger if cell["service"] == "cloudtrail"]
+        assert "sessions cannot be narrowed to its log files" in cell["error"], cell
     finally:
         running.end()
 
@@ -331,14 +394,27 @@ def test_the_registry_keeps_an_accounts_bucket(registry, tmp_path):
     table.write_text(f"id,role_arn,external_id,cloudtrail_bucket\n{account},{role},{accounts.EXTERNAL_ID},s3://other-logs/\n")
     registry("import", str(table))
     assert bucket() == "other-logs"
+    # A file that does not mention it leaves it.
+    table.write_text(f"id,role_arn,external_id,name\n{account},{role},{accounts.EXTERNAL_ID},renamed-again\n")
+    registry("import", str(table))
+    assert bucket() == "other-logs" and json.loads(registry("show", account, "--json"))["name"] == "renamed-again"
+    registry("update", account, "--cloudtrail-bucket", "none")
+    assert bucket() == "none" and "never read" in registry("show", account)
+    registry("import", str(table))
+    assert bucket() == "none"
     # A copy brings back what is not newer.
     [kept] = json.loads(copy.read_text())["accounts"]
     kept["version"] = 99
     copy.write_text(json.dumps({**json.loads(copy.read_text()), "accounts": [kept]}))
     registry("restore", str(copy))
     assert bucket() == "its-logs/org"
+    # What was written by other rules is still read, and shown as what it is.
+    kept["version"], kept["cloudtrail_bucket"] = 100, "logs--x-s3"
+    copy.write_text(json.dumps({**json.loads(copy.read_text()), "accounts": [kept]}))
+    registry("restore", str(copy))
+    assert bucket() == "logs--x-s3" and "no bucket that is read" in registry("show", account)
     del kept["cloudtrail_bucket"]
-    kept["version"] = 100
+    kept["version"] = 101
     copy.write_text(json.dumps({**json.loads(copy.read_text()), "accounts": [kept]}))
     registry("restore", str(copy))
     assert bucket() is None, "what was written before there were buckets has none"

@@ -70,6 +70,9 @@ pub struct Activity {
     /// The last deed of a principal that was one too many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<i64>,
+    /// When a trail was last switched off or told to log otherwise, as far as events tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail_changed: Option<i64>,
     /// Milliseconds that the newest scans spent on reading.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<ScanId, u64>,
@@ -81,13 +84,34 @@ impl Activity {
         *self == Self::default()
     }
 
-    /// Notes that a principal did something.
+    /// Notes that a principal did something. However many there are, twice as many as are remembered are held at most.
     pub fn note(&mut self, id: &str, principal: Principal) {
         match self.principals.get_mut(id) {
             Some(known) => known.merge(&principal),
             None => {
                 self.principals.insert(id.to_owned(), principal);
+                if self.principals.len() > 2 * MAX_PRINCIPALS {
+                    self.leave_out();
+                }
             }
+        }
+    }
+
+    /// Notes that a trail was changed at a second.
+    pub fn note_trail_changed(&mut self, at: i64) {
+        self.trail_changed = self.trail_changed.max(Some(at));
+    }
+
+    /// Of too many principals those that acted last stay.
+    fn leave_out(&mut self) {
+        if self.principals.len() <= MAX_PRINCIPALS {
+            return;
+        }
+        let mut order: Vec<(i64, String)> = self.principals.iter().map(|(id, p)| (p.last.at, id.clone())).collect();
+        order.sort_unstable();
+        for (at, id) in &order[..order.len() - MAX_PRINCIPALS] {
+            self.principals.remove(id);
+            self.left_out = self.left_out.max(Some(*at));
         }
     }
 
@@ -98,6 +122,7 @@ impl Activity {
             self.note(id, principal.clone());
         }
         self.left_out = self.left_out.max(other.left_out);
+        self.trail_changed = self.trail_changed.max(other.trail_changed);
         for (scan, spent) in &other.spent {
             let known = self.spent.entry(scan.clone()).or_default();
             *known = (*known).max(*spent);
@@ -112,15 +137,9 @@ impl Activity {
         for principal in self.principals.values_mut() {
             principal.keys.retain(|_, at| *at >= oldest);
         }
-        if self.principals.len() > MAX_PRINCIPALS {
-            let mut order: Vec<(i64, String)> = self.principals.iter().map(|(id, p)| (p.last.at, id.clone())).collect();
-            order.sort_unstable();
-            for (at, id) in &order[..order.len() - MAX_PRINCIPALS] {
-                self.principals.remove(id);
-                self.left_out = self.left_out.max(Some(*at));
-            }
-        }
+        self.leave_out();
         self.left_out = self.left_out.filter(|at| *at >= oldest);
+        self.trail_changed = self.trail_changed.filter(|at| *at >= oldest);
         while self.spent.len() > MAX_SCANS {
             self.spent.pop_first();
         }

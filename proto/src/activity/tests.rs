@@ -14,6 +14,21 @@ fn deed(at: i64) -> Principal {
 }
 
 #[test]
+fn of_very_many_principals_few_are_held_and_it_is_told() {
+    let mut activity = Activity::default();
+    for at in 0..20 * MAX_PRINCIPALS as i64 {
+        let last = Deed { at, event: "Do".into(), source: "x".into() };
+        activity.note(&format!("p{at}"), Principal { kind: "IAMUser".into(), last, keys: BTreeMap::new() });
+        assert!(activity.principals.len() <= 2 * MAX_PRINCIPALS);
+    }
+    let newest = 20 * MAX_PRINCIPALS as i64 - 1;
+    assert_eq!(activity.principals[&format!("p{newest}")].last.at, newest);
+    activity.settle(0);
+    assert_eq!(activity.principals.len(), MAX_PRINCIPALS);
+    assert_eq!(activity.left_out, Some(newest - MAX_PRINCIPALS as i64));
+}
+
+#[test]
 fn spans_that_overlap_or_touch_become_one() {
     assert_eq!(coverage(&[(1, 2), (3, 4)]).spans(), [Span::new(1, 4)]);
     assert_eq!(coverage(&[(1, 2), (4, 5)]).spans(), [Span::new(1, 2), Span::new(4, 5)]);

@@ -3,6 +3,7 @@ use crate::{
     aws::Answer,
     call::{Call, CallError, Caller, Errand},
     gate::ArchiveGate,
+    wire::parse_error,
 };
 use bytes::Bytes;
 use fleetscan_proto::catalogue::{Operation, Service};
@@ -26,11 +27,17 @@ impl Question<'_> {
         caller.make(self.call("ListObjectsV2"), errand, |answer: Answer| answer.read(service, operation)).await
     }
 
-    /// An object.
-    pub(crate) async fn get(&self, caller: &Caller) -> Result<Bytes, CallError> {
+    /// An object; `None` if it is archived, so that it would have to be restored first.
+    pub(crate) async fn get(&self, caller: &Caller) -> Result<Option<Bytes>, CallError> {
         let (service, operation) = operation("GetObject")?;
         let errand = Errand { service, operation, log_files: Some(self.gate) };
-        caller.make(self.call("GetObject"), errand, Answer::object).await
+        let read = |answer: Answer| match answer {
+            Answer::Raw(raw) if raw.status == 403 && parse_error(service.protocol, &raw).0 == "InvalidObjectState" => {
+                Ok(None)
+            }
+            answer => answer.object().map(Some),
+        };
+        caller.make(self.call("GetObject"), errand, read).await
     }
 
     fn call(&self, operation: &'static str) -> Call<'_> {

@@ -27,6 +27,12 @@ impl LogKey {
         Some(Self { key: key.to_owned(), stamp })
     }
 
+    /// Whether a key is called as log files are, as far as that tells whose it is: one that is, and cannot be read, may be
+    /// one all the same.
+    pub(crate) fn is_like(account: &AccountId, region: &str, key: &str) -> bool {
+        key.rsplit('/').next().unwrap_or(key).starts_with(&file_prefix(account, region))
+    }
+
     /// Without its folders.
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or(&self.key)

@@ -15,6 +15,9 @@ const LONG_TERM: &str = "AKIA";
 /// A longer text of a name is cut: none of AWS's has so many characters.
 const LONGEST: usize = 512;
 
+/// What changes what a trail records, or ends it.
+const CHANGES: [&str; 4] = ["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"];
+
 /// The members of an event that are read at all.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -23,6 +26,9 @@ pub(crate) struct Event {
     event_name: Option<String>,
     event_source: Option<String>,
     event_time: Option<String>,
+    aws_region: Option<String>,
+    recipient_account_id: Option<String>,
+    error_code: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,6 +74,19 @@ impl Event {
     /// The second in which it was done.
     pub(crate) fn at(&self) -> Option<i64> {
         self.event_time.as_deref()?.parse().ok().map(Timestamp::as_second)
+    }
+
+    /// Whether it is of that account and region, as far as it says.
+    pub(crate) fn is_of(&self, account: &str, region: &str) -> bool {
+        self.recipient_account_id.as_deref().is_none_or(|recipient| recipient == account)
+            && self.aws_region.as_deref().is_none_or(|of| of == region)
+    }
+
+    /// Whether a trail records less since, or may.
+    pub(crate) fn changes_trail(&self) -> bool {
+        self.error_code.is_none()
+            && self.event_source.as_deref() == Some("cloudtrail.amazonaws.com")
+            && self.event_name.as_deref().is_some_and(|name| CHANGES.contains(&name))
     }
 
     /// Who it was, by name, and what it did at that second.

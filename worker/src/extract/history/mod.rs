@@ -10,6 +10,7 @@ mod bucket;
 mod event;
 mod log_file;
 mod reading;
+mod trail;
 
 use super::{Extraction, Halt, Page, Refusal, record::Draft, record::build};
 use crate::{
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use bucket::Bucket;
 use event::Event;
 use fleetscan_proto::{
-    Account, Record, ScanId, Secret, StoreError,
+    Account, Record, ScanId, Secret, StoreError, TrailPlace,
     activity::{Activity, MAX_PRINCIPALS, Principal, Span},
     catalogue::{History, Operation},
 };
@@ -120,12 +121,22 @@ impl Extraction<'_> {
         let mut reading = Reading::new(terms, memory.known().await.map_err(Halt::Store)?);
         let oldest = Timestamp::from_second(window.from).unwrap_or(Timestamp::MIN);
         let lookup = Lookup { cell: self, operation, history, oldest, own_role: &account.grant.role_arn };
-        let bucket = archive.filter(|_| !limit.is_zero()).and_then(|archive| self.bucket(archive, &account));
-        let from_files = match &bucket {
-            Some(bucket) => reading.archive(bucket, &lookup).await?,
-            None => Unread::default(),
+        let archive = archive.filter(|_| !limit.is_zero());
+        let withheld = archive.and_then(|archive| self.withheld(archive, &account));
+        let bucket = archive.filter(|_| withheld.is_none()).and_then(|archive| self.bucket(archive, &account));
+        let mut from_files = Unread::default();
+        let mut looked_up = End::Late;
+        if let Some(bucket) = &bucket {
+            looked_up = reading.newest(&lookup).await?;
+            // Who may not be told what was done is not told from elsewhere either.
+            if looked_up != End::Denied {
+                from_files = reading.archive(bucket, &lookup).await?;
+            }
+        }
+        let (end, known) = match looked_up {
+            End::Whole | End::Late => reading.run(&lookup).await?,
+            End::Refused | End::Denied => reading.stop(&lookup, looked_up).await?,
         };
-        let (end, known) = reading.run(&lookup).await?;
         // What was allowed once is not told where it is allowed no longer.
         if end == End::Denied {
             self.state().page_done(&operation.name, None);
@@ -147,7 +158,22 @@ impl Extraction<'_> {
         if let Some(why) = bucket.and_then(|bucket| of_archive(&bucket.name(), from_files, end == End::Whole)) {
             self.state().failed("archive", &why);
         }
+        // Where nothing is lacking, there was nothing to be read from them.
+        if let Some(why) = withheld.filter(|_| end != End::Whole) {
+            self.state().failed("archive", &why);
+        }
         self.emit(operation, known).await
+    }
+
+    /// Why log files are not read, though somebody named a bucket of them.
+    fn withheld(&self, archive: &Archive, account: &Account) -> Option<String> {
+        if let Some(TrailPlace::Unknown(_)) = account.cloudtrail_bucket {
+            return Some("the bucket that was named for the account is none that is read: name it anew".to_owned());
+        }
+        // Their sessions would be as wide as the role.
+        let is_wide = self.budget.guard().reads.as_ref().is_some_and(|reads| reads.session_policy().is_none());
+        let bucket = archive.bucket_of(account).filter(|_| is_wide)?;
+        Some(format!("s3://{bucket}: not read, for the account's sessions cannot be narrowed to its log files"))
     }
 
     /// The account's log files, if somebody named a bucket of them, and nobody switched this reading off.
@@ -193,12 +219,16 @@ fn unread(gaps: &[Span], end: End, limit: Duration) -> String {
 
 /// What was not read of the archive, for the ledger. Of files, only where nothing else told what they would have.
 fn of_archive(bucket: &str, unread: Unread, whole: bool) -> Option<String> {
-    let Unread { left, files, newest } = unread;
+    let Unread { left, files, newest, unproven } = unread;
     let files = newest.filter(|_| !whole).map(|(name, why)| match files {
         1 => format!("the log file {name} was not read: {why}"),
         _ => format!("{files} log files were not read, {name} the newest: {why}"),
     });
-    let parts: Vec<String> = left.into_iter().chain(files).collect();
+    let unproven = (unproven && !whole).then(|| {
+        "it is not known that all management events are in its files: what they tell counts, and the rest is looked up"
+            .to_owned()
+    });
+    let parts: Vec<String> = left.into_iter().chain(files).chain(unproven).collect();
     (!parts.is_empty()).then(|| format!("{bucket}: {}", parts.join(", and ")))
 }
 

@@ -12,6 +12,11 @@ use tokio::time::Instant;
 /// Pages after which what was read is remembered: what a kill can cost.
 pub(super) const REMEMBERED_EVERY: u32 = 30;
 
+/// A gap so large is read from log files, where there are any; the events of an hour are few pages.
+pub(super) const LARGE: i64 = 3_600;
+/// How long the newest gap is looked up before log files are read, if it is large.
+const NEWEST_FIRST: Duration = Duration::from_secs(30);
+
 /// A page of events, newest first.
 #[derive(Debug, Default)]
 pub(super) struct EventPage {
@@ -68,6 +73,8 @@ pub(super) struct Reading<'a> {
     pub(super) news: Activity,
     /// What was read at all, by whomever, what is too young to be remembered as read included.
     pub(super) seen: Coverage,
+    /// When a trail was last changed, as far as is known.
+    pub(super) trail_changed: Option<i64>,
     /// Read since something was remembered.
     pub(super) pages: u32,
     /// By earlier executions.
@@ -81,6 +88,7 @@ impl<'a> Reading<'a> {
         Self {
             spent: Duration::from_millis(known.spent.get(terms.scan).copied().unwrap_or_default()),
             seen: known.read,
+            trail_changed: known.trail_changed,
             terms,
             news: Activity::default(),
             pages: 0,
@@ -96,6 +104,28 @@ impl<'a> Reading<'a> {
         Ok((end?, known))
     }
 
+    /// Looks up the newest gap: all of it, or if it is large for a while. What others are better at is left to them then.
+    pub(super) async fn newest(&mut self, source: &impl Source) -> Result<End, Halt> {
+        let Some(gap) = self.lacking().first().copied() else { return Ok(End::Whole) };
+        let most = if gap.to - gap.from < LARGE { self.terms.limit } else { NEWEST_FIRST };
+        let end = self.gap(source, gap, self.ends().min(Instant::now() + most)).await;
+        self.remember(source).await?;
+        end
+    }
+
+    /// Reads no more, since the source would not answer. Answers all that is known then.
+    pub(super) async fn stop(&mut self, source: &impl Source, end: End) -> Result<(End, Activity), Halt> {
+        let known = self.remember(source).await?;
+        let end = if end == End::Refused && self.lacking().is_empty() { End::Whole } else { end };
+        Ok((end, known))
+    }
+
+    /// Notes that a trail was changed at a second.
+    pub(super) fn note_trail_changed(&mut self, at: i64) {
+        self.news.note_trail_changed(at);
+        self.trail_changed = self.trail_changed.max(Some(at));
+    }
+
     /// What is still lacking, newest first.
     pub(super) fn lacking(&self) -> Vec<Span> {
         self.seen.gaps(self.terms.window)
@@ -108,7 +138,7 @@ impl<'a> Reading<'a> {
 
     async fn gaps(&mut self, source: &impl Source) -> Result<End, Halt> {
         for gap in self.lacking() {
-            match self.gap(source, gap).await? {
+            match self.gap(source, gap, self.ends()).await? {
                 End::Whole => {}
                 end => return Ok(end),
             }
@@ -117,8 +147,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads one gap, page by page.
-    async fn gap(&mut self, source: &impl Source, gap: Span) -> Result<End, Halt> {
-        let ends = self.ends();
+    async fn gap(&mut self, source: &impl Source, gap: Span, ends: Instant) -> Result<End, Halt> {
         // As of the first page: an event that is told later may belong to a page that was read already.
         let settled = source.now() - self.terms.late;
         let mut token: Option<String> = None;
@@ -140,6 +169,9 @@ impl<'a> Reading<'a> {
             let mut oldest = gap.to.saturating_add(1);
             for (at, event) in page.events {
                 oldest = oldest.min(at);
+                if event.changes_trail() {
+                    self.note_trail_changed(at);
+                }
                 let (id, principal) = event.principal(at);
                 if !source.is_own(&id) {
                     self.news.note(&id, principal);
