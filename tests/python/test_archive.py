@@ -194,6 +194,45 @@ def test_an_account_that_says_none_is_left_alone_whatever_the_operator_has(custo
     assert (records, read) == ({}, []) and not [path for path in one.to_s3() if one.bucket in path]
 
 
+def test_what_is_looked_up_first_decides_whether_files_are_read(customer):
+    one = customer()
+    one.own(one.place)
+    one.hourly(1, 4)
+    json_of = [("content-type", "application/x-amz-json-1.1")]
+    denied = {"__type": "AccessDeniedException", "message": "not authorized because no identity-based policy allows it"}
+    one.aws.operations["LookupEvents"] = (400, json_of, json.dumps(denied).encode())
+    cell, records, _ = one.scan()
+    assert "cloudtrail:LookupEvents" in json.dumps(cell["denied"]) and records == {}, cell
+    assert not [path for path in one.to_s3() if one.bucket in path]
+    # What is told at once has no need of files.
+    one.aws.operations["LookupEvents"] = (200, json_of, b'{"Events": []}')
+    cell, records, _ = one.scan()
+    assert "archive" not in (cell["error"] or "") and records == {}, cell
+    assert not [path for path in one.to_s3() if one.bucket in path]
+
+
+def test_a_list_that_breaks_off_closes_nothing(customer):
+    one = customer()
+    one.own(one.place)
+    one.hourly(1, 4)
+    broken = b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"
+    for path in (f"/{one.bucket}", f"/{one.bucket}/"):
+        one.aws.instead[path] = (200, [("content-type", "application/xml")], broken)
+    cell, _, read = one.scan()
+    assert f"archive: s3://{one.place}: a list breaks off" in cell["error"] and read == [], cell
+
+
+def test_of_very_many_organisations_few_are_looked_into(customer):
+    one = customer()
+    one.own(one.place)
+    keys = one.hourly(1, 4)
+    for n in range(10):
+        one.s3.put_object(Bucket=one.bucket, Key=f"AWSLogs/o-aaaaaaaaa{n}/x", Body=b"x")
+    cell, _, read = one.scan()
+    assert read == sorted(keys) and "more organisations than the 8" in cell["error"], cell
+    assert len([path for path in one.to_s3() if "o-aaaaaaaaa" in path]) == 8
+
+
 def test_archived_files_end_their_folder_and_are_named(customer):
     one = customer()
     one.own(one.place)
