@@ -75,12 +75,53 @@ impl QueueFactory for OnBroker {
 
 mod queue {
     use super::*;
+    use crate::conformance::cell;
+    use fleetscan_proto::{Shards, TaskConsumer as _, TaskKind, TaskQueue as _, shard_of};
+    use std::collections::BTreeSet;
 
     conformance::queue::queue_conformance!(OnBroker, tokio::test(flavor = "multi_thread", worker_threads = 2));
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn each_task_is_acknowledged_once_by_several_consumers() {
         conformance::queue::each_task_is_acknowledged_once_by_several_consumers(&OnBroker).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn more_is_fetched_of_a_favoured_shard_until_all_have_their_part_again() {
+        let queue = OnBroker.sharded(100).await;
+        let of_one_account = |n: usize| cell(1, "eu-west-1", &format!("service-{n}"));
+        let tasks: Vec<Task> =
+            (0..20).map(|n| Task::new("s-1".parse().expect("an id"), TaskKind::Cell(of_one_account(n)), 1)).collect();
+        queue.publish(&tasks).await.expect("there is room");
+        let consumer = queue.consume("worker-1", 8, Shards::All).await.expect("consumes");
+        let holds = async |wanted: u64| {
+            for _ in 0..100 {
+                if consumer.held() == wanted {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            OnBroker.settle().await;
+            assert_eq!(consumer.held(), wanted);
+        };
+        holds(2).await;
+        let own = shard_of(tasks[0].account(), queue.shards());
+        let other = (own + 1) % queue.shards();
+        consumer.favour(BTreeSet::from([own, other])).await.expect("the broker is there");
+        // What was fetched before stays, and the new subscription has its part beside it.
+        holds(2 + 4).await;
+        for _ in 0..6 {
+            let delivery = consumer.next().await.expect("the broker is there").expect("open");
+            consumer.ack(delivery.tag).await.expect("held");
+        }
+        holds(4).await;
+        consumer.favour(BTreeSet::new()).await.expect("the broker is there");
+        holds(4 + 2).await;
+        for _ in 0..6 {
+            let delivery = consumer.next().await.expect("the broker is there").expect("open");
+            consumer.ack(delivery.tag).await.expect("held");
+        }
+        holds(2).await;
     }
 }
 

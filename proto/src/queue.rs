@@ -128,10 +128,11 @@ pub trait TaskConsumer: Send + Sync {
     /// it had not yet handed out of them goes back.
     async fn choose(&self, shards: Shards) -> Result<(), QueueError>;
 
-    /// Divides the prefetch among these of the chosen shards, in which tasks wait, until the next choice: of the others a
-    /// task at a time is fetched. Where the prefetch is not divided among shards, this does nothing.
-    async fn concentrate(&self, busy: BTreeSet<u16>) -> Result<(), QueueError> {
-        drop(busy);
+    /// Fetches more of these of the chosen shards, in which tasks wait: the prefetch is divided among them. None: each of the
+    /// chosen ones has its equal part again, as after a choice. Where the prefetch is not divided among shards, this does
+    /// nothing.
+    async fn favour(&self, shards: BTreeSet<u16>) -> Result<(), QueueError> {
+        drop(shards);
         Ok(())
     }
 

@@ -254,6 +254,7 @@ def test_a_denied_lookup_is_a_denial_and_tells_nothing(reader):
     assert [denied["action"] for denied in cell["denied"]] == ["cloudtrail:LookupEvents"]
 
 
+@pytest.mark.long
 def test_a_fleet_remembers_what_a_killed_worker_read_and_forgets_it_with_the_account(fleetscan, tmp_path):
     running = fleet.Fleet(fleetscan, tmp_path, ("--accounts", "1", "--world", "cloudtrail:LookupEvents=2400;regions=17"), shards=2)
 

@@ -351,6 +351,7 @@ def test_a_name_that_is_none_is_refused_with_what_to_write(customer, text):
     assert run.returncode == 2 and "accounts.toml:" in run.stderr and "write" in run.stderr, run.stderr
 
 
+@pytest.mark.long
 def test_a_fleet_reads_the_registrys_bucket_and_goes_on_where_a_killed_worker_was(fleetscan, customer, tmp_path):
     one = customer()
     keys = one.hourly(1, 80)

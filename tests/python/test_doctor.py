@@ -63,7 +63,7 @@ def configured(team, name, value):
 
 def test_a_fleet_that_is_well_has_nothing_to_mend(team):
     found = looked(team, ok=(0,))
-    assert {"hub", "clock", "open files", "results", "store", "durability", "breaker", "events", "broker"} == found.keys()
+    assert {"hub", "clock", "open files", "results", "store", "durability", "breaker", "events", "broker", "scans"} == found.keys()
     assert "appends every change, synced before it answers" in found["durability"][1]
     assert "coordinator-1 leads" in found["store"][1] and "opens its grants" in found["store"][1]
     assert "the fleet's coordinator writes there too" in found["results"][1]

@@ -152,6 +152,7 @@ def test_no_planted_secret_leaves_the_parser(undisturbed):
     assert instances and not any("UserData" in r["properties"] for r in instances), "user data of instances is never read"
 
 
+@pytest.mark.long
 def test_a_scan_killed_again_and_again_ends_as_if_nothing_had_been(world, undisturbed, fleetscan, tmp_path):
     expected = undisturbed[0].inventory()
     file = accounts.write_file(tmp_path / "accounts.toml", ACCOUNTS)

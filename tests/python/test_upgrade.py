@@ -105,6 +105,7 @@ def test_tasks_of_a_newer_format_wait_for_workers_that_read_it(made, undisturbed
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_an_older_coordinator_leaves_a_newer_scan_to_its_own_kind(made, older, undisturbed):  # noqa: F811
     team = made
     team.coordinator("older", "--catalogue-instead", older)

@@ -1,7 +1,7 @@
 //! What fleetscan's queue costs beside the bare client, on a RabbitMQ and a Redis of its own:
 //!
 //! ```text
-//! cargo bench -p fleetscan-backends --bench queue -- [--tasks N] [--rounds N]
+//! cargo bench --workspace --bench queue -- [--tasks N] [--rounds N]
 //! ```
 //!
 //! * publish: tasks with confirms through [`RabbitQueue`], in the coordinator's batches, beside a bare publisher of

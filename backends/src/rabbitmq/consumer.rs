@@ -10,7 +10,11 @@ use super::{
 use async_trait::async_trait;
 use fleetscan_proto::{Delivery, QueueError, Shards, Task, TaskConsumer};
 use jiff::Timestamp;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -146,13 +150,24 @@ impl TaskConsumer for RabbitConsumer {
     async fn choose(&self, shards: Shards) -> Result<(), QueueError> {
         {
             let mut state = self.deliveries.lock();
-            (state.wanted, state.busy) = (shards, BTreeSet::new());
+            (state.wanted, state.favoured) = (shards, BTreeMap::new());
         }
         self.subscribe_anew().await
     }
 
-    async fn concentrate(&self, busy: BTreeSet<u16>) -> Result<(), QueueError> {
-        self.deliveries.lock().busy = busy;
+    async fn favour(&self, shards: BTreeSet<u16>) -> Result<(), QueueError> {
+        {
+            let mut state = self.deliveries.lock();
+            let part = self.prefetch / shards.len().max(1);
+            if shards.is_empty() {
+                state.favoured.clear();
+            }
+            for shard in shards {
+                // What one has it keeps: less of it would be a subscription anew, for nothing.
+                let most = state.favoured.entry(shard).or_default();
+                *most = u16::try_from(part).unwrap_or(u16::MAX).max(*most);
+            }
+        }
         self.subscribe_anew().await
     }
 

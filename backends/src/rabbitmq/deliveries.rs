@@ -9,7 +9,7 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions},
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -35,8 +35,8 @@ pub(super) struct State {
     held: HashMap<u64, Held>,
     channel: Option<Acks>,
     pub wanted: Shards,
-    /// Among which of these the prefetch is divided; none: among all.
-    pub busy: BTreeSet<u16>,
+    /// Of which of these more than their equal part is fetched, and how much.
+    pub favoured: BTreeMap<u16, u16>,
     pub trouble: Option<Trouble>,
     /// Shards with tasks of a newer wire version, since somebody last asked.
     pub newer: BTreeSet<u16>,
@@ -74,7 +74,7 @@ impl Default for State {
             held: HashMap::new(),
             channel: None,
             wanted: Shards::Only(BTreeSet::new()),
-            busy: BTreeSet::new(),
+            favoured: BTreeMap::new(),
             trouble: None,
             newer: BTreeSet::new(),
             closed: false,

@@ -20,7 +20,11 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{FieldTable, ShortString},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, interval, sleep_until},
@@ -308,30 +312,32 @@ impl Pump {
         }
         // Urgent ones first: they are to be the first that come.
         for lane in [Lane::Urgent, Lane::Normal] {
-            let missing: Vec<(Source, u16)> = target
-                .iter()
-                .filter(|(source, _)| source.0 == lane && !session.subscriptions.contains_key(source))
-                .map(|(source, prefetch)| (*source, *prefetch))
-                .collect();
-            let Some(&(_, prefetch)) = missing.first() else { continue };
-            // Quorum queues know a prefetch of each subscription only, set by the last word before it.
-            let qos = session.channel.basic_qos(prefetch, BasicQosOptions::default());
-            answered(self.options.answer_timeout, qos).await?;
-            self.consume(session, missing).await?;
+            let mut missing: BTreeMap<u16, Vec<Source>> = BTreeMap::new();
+            for (source, prefetch) in &target {
+                if source.0 == lane && !session.subscriptions.contains_key(source) {
+                    missing.entry(*prefetch).or_default().push(*source);
+                }
+            }
+            for (prefetch, sources) in missing.into_iter().rev() {
+                // Quorum queues know a prefetch of each subscription only, set by the last word before it.
+                let qos = session.channel.basic_qos(prefetch, BasicQosOptions::default());
+                answered(self.options.answer_timeout, qos).await?;
+                self.consume(session, sources, prefetch).await?;
+            }
         }
         Ok(())
     }
 
-    async fn consume(&self, session: &mut Session, sources: Vec<(Source, u16)>) -> Result<(), Missing> {
+    async fn consume(&self, session: &mut Session, sources: Vec<Source>, prefetch: u16) -> Result<(), Missing> {
         let channel = session.channel.clone();
-        let requests = sources.iter().enumerate().map(|(n, ((lane, shard), _))| {
+        let requests = sources.iter().enumerate().map(|(n, (lane, shard))| {
             let tag: ShortString = format!("{}/{}", self.worker, session.subscribed + n as u64).into();
             let queue = self.topology.queue(*lane, *shard);
             channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default())
         });
         let answers = answered(self.options.answer_timeout, async { Ok(join_all(requests).await) }).await?;
         session.subscribed += sources.len() as u64;
-        for ((source, prefetch), consumer) in sources.into_iter().zip(answers) {
+        for (source, consumer) in sources.into_iter().zip(answers) {
             let consumer = consumer.map_err(|error| Missing((!is_not_found(&error)).then(|| error.into())))?;
             let tag = consumer.tag();
             let (each, end) = (tag.clone(), tag.clone());
@@ -343,22 +349,18 @@ impl Pump {
         Ok(())
     }
 
-    /// The prefetch of each subscription: together about what was asked for, at least one each, and no more where others
-    /// are the busy ones; a quarter as much of the urgent ones, which are few.
+    /// The prefetch of each subscription: together about what was asked for, at least one each, and more of the favoured
+    /// ones; a quarter as much of the urgent ones, which are few.
     fn target(&self) -> HashMap<Source, u16> {
-        let (wanted, busy, closed) = {
+        let (wanted, favoured, closed) = {
             let state = self.deliveries.lock();
-            (state.wanted.clone(), state.busy.clone(), state.closed)
+            (state.wanted.clone(), state.favoured.clone(), state.closed)
         };
         let shards: Vec<u16> = (0..self.topology.shards()).filter(|shard| !closed && wanted.contains(*shard)).collect();
-        let sharing = match shards.iter().filter(|shard| busy.contains(shard)).count() {
-            0 => shards.len(),
-            busy => busy,
-        };
-        let share = self.prefetch.div_ceil(u16::try_from(sharing).unwrap_or(u16::MAX).max(1)).max(1);
+        let share = self.prefetch.div_ceil(u16::try_from(shards.len()).unwrap_or(u16::MAX).max(1)).max(1);
         let sources = shards.iter().flat_map(|shard| {
-            let prefetch = if sharing == shards.len() || busy.contains(shard) { share } else { 1 };
-            [((Lane::Normal, *shard), prefetch), ((Lane::Urgent, *shard), prefetch.div_ceil(4))]
+            let more = favoured.get(shard).copied().unwrap_or_default();
+            [((Lane::Normal, *shard), share.max(more)), ((Lane::Urgent, *shard), share.div_ceil(4))]
         });
         sources.collect()
     }

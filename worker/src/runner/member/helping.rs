@@ -11,7 +11,10 @@ const WORTH_MOVING: u64 = 8;
 /// waits there beyond its own is asked for; but for those that it leaves to another version's workers.
 pub(super) fn wishes(me: &str, mine: u64, others: &[WorkerReport], left: &Left) -> BTreeSet<u16> {
     let waiting = |other: &WorkerReport| other.shards.values().sum::<u64>();
-    let most = others.iter().filter(|other| other.worker != me && other.shards.len() > 1).max_by_key(|o| waiting(o));
+    // What waits at one that has room for it, it is about to take: deferred tasks, for one, become due many at once.
+    let is_loaded = |other: &WorkerReport| 2 * other.in_work >= u64::from(other.concurrency);
+    let givers = others.iter().filter(|other| other.worker != me && other.shards.len() > 1 && is_loaded(other));
+    let most = givers.max_by_key(|other| waiting(other));
     let Some(most) = most else { return BTreeSet::new() };
     let known = most.shards.iter().filter(|(shard, _)| !left.leaves(me, **shard));
     half(known.map(|(shard, n)| (*shard, *n)), waiting(most).saturating_sub(mine))
@@ -47,7 +50,7 @@ mod tests {
     fn report(worker: &str, shards: &[(u16, u64)]) -> WorkerReport {
         serde_json::from_value(serde_json::json!({
             "worker": worker, "version": "1", "catalogue": "c", "started_at": "2026-01-01T00:00:00Z", "concurrency": 4,
-            "held": 0, "in_work": 0, "calls": 0, "throttled": 0, "records": 0, "calls_in_flight": 0, "waited_ms": 0,
+            "held": 4, "in_work": 4, "calls": 0, "throttled": 0, "records": 0, "calls_in_flight": 0, "waited_ms": 0,
             "shards": shards.iter().map(|(shard, n)| (shard.to_string(), *n)).collect::<BTreeMap<_, _>>(),
             "wants": [], "draining": false,
         }))
@@ -72,6 +75,9 @@ mod tests {
             wishes("me", 0, &[report("a", &[(2, 3), (3, 3)])], &Left::default()).is_empty(),
             "too little for new sessions"
         );
+        let mut rested = report("a", &[(2, 30), (3, 20)]);
+        rested.in_work = 1;
+        assert!(wishes("me", 0, &[rested], &Left::default()).is_empty(), "it has room for what waits");
         let uneven = [report("a", &[(2, 30), (3, 20), (4, 10)])];
         assert_eq!(wishes("me", 20, &uneven, &Left::default()), [2].into(), "of the 40 that it has more, about half");
         assert!(wishes("me", 40, &uneven, &Left::default()).is_empty(), "what it has more is less than any shard");

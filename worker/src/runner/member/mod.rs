@@ -27,8 +27,8 @@ const LEFT_FOR: Duration = Duration::from_secs(600);
 const CEDE_PATIENCE: Duration = Duration::from_secs(30);
 /// Beats with little to do after which a worker offers help: less may be the moment between two pages.
 const IDLE_BEATS: u32 = 2;
-/// So many times the cells that it works on at once are little to do: help takes some seconds to come, and whoever asks
-/// for it when nothing is left stands idle for them.
+/// So many times the cells that it works on at once are little to do, where there is room for more of them: help takes
+/// ten seconds to come, and whoever asks for it when nothing is left stands idle for them.
 const LITTLE: u64 = 4;
 /// A shard is not handed on for so long after it was taken, lest it goes round among idle workers.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -71,8 +71,8 @@ pub(super) struct Member {
     /// The worker that each shard prefers of these fellows: the same until they change.
     preferred: BTreeMap<u16, String>,
     chosen: BTreeSet<u16>,
-    /// The chosen ones that the prefetch is divided among; none: all.
-    busy: BTreeSet<u16>,
+    /// The chosen ones of which more is fetched than of the others.
+    favoured: BTreeSet<u16>,
     barred_version: Option<u64>,
     beats: u64,
 }
@@ -96,7 +96,7 @@ impl Member {
             left: Left::default(),
             preferred: BTreeMap::new(),
             chosen: BTreeSet::new(),
-            busy: BTreeSet::new(),
+            favoured: BTreeSet::new(),
             barred_version: None,
             beats: 0,
         }
@@ -157,7 +157,7 @@ impl Member {
         self.cede(&orders).await?;
         self.take().await?;
         self.choose().await;
-        self.concentrate().await;
+        self.favour().await;
         Ok(())
     }
 
@@ -339,7 +339,8 @@ impl Member {
     }
 
     fn has_little_to_do(&self) -> bool {
-        self.all_waiting() + self.worker.desk.len() as u64 <= LITTLE * u64::from(self.worker.config.cells)
+        let (at_work, room) = (self.worker.desk.len() as u64, u64::from(self.worker.config.cells));
+        at_work < room && self.all_waiting() + at_work <= LITTLE * room
     }
 
     /// What waits in all shards that are leased.
@@ -355,29 +356,29 @@ impl Member {
             return;
         }
         match self.consumer.choose(Shards::Only(chosen.clone())).await {
-            Ok(()) => (self.chosen, self.busy) = (chosen, BTreeSet::new()),
+            Ok(()) => (self.chosen, self.favoured) = (chosen, BTreeSet::new()),
             // Tried again at the next beat; what comes meanwhile of other shards is given back.
             Err(error) => tracing::warn!(error = %error, "member.choose_failed"),
         }
     }
 
     /// Fetches more of the shards in which tasks wait where there is room for them: each shard has its part of what is
-    /// fetched, and those of empty ones would lie idle. Where there is none, all shards have the same again.
-    async fn concentrate(&mut self) {
-        let has_room = 2 * self.worker.desk.len() < usize::from(self.worker.config.cells);
+    /// fetched, and those of empty ones would lie idle. Where there is none left, all have the same again.
+    async fn favour(&mut self) {
+        let (at_work, room) = (self.worker.desk.len(), usize::from(self.worker.config.cells));
         let waiting: BTreeSet<u16> = self.chosen.iter().copied().filter(|shard| self.waiting(*shard) > 0).collect();
-        let busy = match has_room {
-            true if waiting.is_empty() || (self.busy.is_empty() && waiting == self.chosen) => return,
-            true => waiting,
-            false if waiting.is_subset(&self.busy) => return,
-            false => BTreeSet::new(),
-        };
-        if busy == self.busy {
-            return;
-        }
-        match self.consumer.concentrate(busy.clone()).await {
-            Ok(()) => self.busy = busy,
-            Err(error) => tracing::warn!(error = %error, "member.concentrate_failed"),
+        let favoured =
+            if 4 * at_work < 3 * room && waiting.len() < self.chosen.len() && !waiting.is_subset(&self.favoured) {
+                waiting
+            } else if at_work >= room && !self.favoured.is_empty() {
+                BTreeSet::new()
+            } else {
+                return;
+            };
+        match self.consumer.favour(favoured.clone()).await {
+            Ok(()) if favoured.is_empty() => self.favoured.clear(),
+            Ok(()) => self.favoured.extend(favoured),
+            Err(error) => tracing::warn!(error = %error, "member.favour_failed"),
         }
     }
 
