@@ -28,6 +28,9 @@ const STILL: Duration = Duration::from_secs(15);
 const STILL_HUB_HOLDS: Duration = Duration::from_secs(60);
 /// Within this the hub answers, or counts as broken.
 const HUB_ANSWERS: Duration = Duration::from_secs(20);
+/// An account let in so shortly before our own policy denied another speaks for the policy, too: in a small fleet, all are
+/// probed in one breath.
+const LATELY: Duration = Duration::from_secs(5);
 /// Accounts that are asked again in a tick: slowly, for whatever broke may have broken under the load.
 const ASKED_AGAIN: usize = 1;
 
@@ -49,6 +52,10 @@ struct Suspect {
     status: Option<AccountStatus>,
     customer: String,
     since: Instant,
+    /// The first denial of it that is known; `denial` is the newest.
+    first: Timestamp,
+    /// Since when only this account's own side can be what our policy denies: others are let in.
+    own_fault: Option<Instant>,
     /// When this denial was first seen.
     seen: Instant,
     /// The denial was closed so that a worker tries again; it may be opened anew.
@@ -70,6 +77,8 @@ pub(crate) struct Suspects {
     attempted: BTreeMap<AccountId, Timestamp>,
     /// Of these, the denied ones that are decided: when, and whose they are.
     decided: BTreeMap<AccountId, (Timestamp, String)>,
+    /// The last time that any account let us in, whatever was known of it.
+    last_let_in: Option<Timestamp>,
     hub: Option<(Instant, bool)>,
     /// When this run began. An earlier one may have been in doubt: what it left open is asked again.
     began: Timestamp,
@@ -103,6 +112,7 @@ impl Suspects {
     /// An account let us in.
     pub(crate) fn let_in(&mut self, account: &AccountId, at: Timestamp) {
         self.attempted.insert(account.clone(), at);
+        self.last_let_in = self.last_let_in.max(Some(at));
         self.decided.remove(account);
         self.suspects.remove(account);
     }
@@ -121,7 +131,9 @@ impl Suspects {
         }
         let account = denial.account.clone();
         let now = Instant::now();
-        let fresh = Suspect { denial, interrupted, status, customer, since: now, seen: now, retried: None };
+        let (first, since, seen) = (denial.at, now, now);
+        let fresh =
+            Suspect { denial, interrupted, status, customer, since, first, own_fault: None, seen, retried: None };
         self.suspects.insert(account, fresh);
     }
 
@@ -146,6 +158,38 @@ impl Suspects {
             denied: waiting.map(|s| &s.customer).chain(earlier).cloned().collect(),
         }
     }
+
+    /// What the denials by our own policy say: of us while nobody else is let in, else of the accounts that it does not
+    /// cover. `somebody_was`: an account was let in earlier in the scan, be it in another run of it.
+    fn our_policy(&mut self, now: Timestamp, settle: Duration, attempted: usize, somebody_was: bool) -> OurPolicy {
+        let last = self.last_let_in;
+        let ours = || self.suspects.values().filter(|suspect| suspect.denial.our_fault);
+        let since_then = ours().filter(|suspect| last.is_none_or(|at| suspect.first > at));
+        // Counted as other denials are, but for those that were let in since.
+        let turned = Tally { attempted, denied: since_then.map(|suspect| suspect.customer.clone()).collect() };
+        let everybody = (last.is_none() && !somebody_was) || turned.breaker_open();
+        let doubtful = |suspect: &&Suspect| everybody || last.is_none_or(|at| at + LATELY < suspect.first);
+        let found = match ours().filter(doubtful).map(|suspect| suspect.first).min() {
+            None => OurPolicy::Holds,
+            Some(first) if elapsed(first, now) < settle => OurPolicy::Unsettled,
+            Some(_) => OurPolicy::Denies,
+        };
+        for suspect in self.suspects.values_mut().filter(|suspect| suspect.denial.our_fault) {
+            suspect.own_fault = if everybody { None } else { suspect.own_fault.or_else(|| Some(Instant::now())) };
+        }
+        found
+    }
+}
+
+/// Whether our own identity's policy is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OurPolicy {
+    /// It denies nobody, or only accounts that it does not cover.
+    Holds,
+    /// It denies somebody, and whether it lets others in is about to show: nobody is marked until then.
+    Unsettled,
+    /// It denies, and nobody is let in.
+    Denies,
 }
 
 impl Run<'_> {
@@ -197,10 +241,16 @@ impl Run<'_> {
             None => tally.breaker_open(),
         };
         let hub_works = self.hub_works(now, open, stands_still).await;
-        let our_fault = self.suspects.suspects.values().any(|suspect| suspect.denial.our_fault);
+        let somebody_was =
+            [Outcome::Complete, Outcome::Partial].iter().any(|outcome| self.counts.outcomes.contains_key(outcome));
+        let settle = self.options.denial_settle;
+        let mut our_policy = self.suspects.our_policy(now, settle, tally.attempted, somebody_was);
+        if forced == Some(Force::Closed) {
+            our_policy = OurPolicy::Holds;
+        }
         self.breaker_is(match (open, forced) {
             (true, Some(_)) => Some("an operator opened it".to_owned()),
-            _ if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
+            _ if our_policy == OurPolicy::Denies => Some("a policy of our own identity denies AssumeRole".to_owned()),
             (true, None) => {
                 let (denied, attempted) = (tally.denied.len(), tally.attempted);
                 Some(format!("{denied} of {attempted} accounts that had worked deny AssumeRole at once"))
@@ -222,7 +272,14 @@ impl Run<'_> {
                 breaker_open: open,
                 hub_works,
             };
-            if suspect.retried.is_some() || suspect.interrupted == Interrupted::OurProbe {
+            if suspect.interrupted == Interrupted::OurProbe {
+                if suspect.own_fault.is_some_and(|since| since.elapsed() >= self.options.denial_wait) {
+                    let reason = "a policy of our own identity denies AssumeRole for this account, and not for others";
+                    self.leave_unconfirmed(&suspect, reason).await?;
+                }
+                continue;
+            }
+            if suspect.retried.is_some() {
                 continue;
             }
             match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
@@ -239,6 +296,8 @@ impl Run<'_> {
                         self.ask_again(&suspect).await?;
                     }
                 }
+                // Looked at again in the next tick.
+                Verdict::Revoked if our_policy == OurPolicy::Unsettled => {}
                 Verdict::Revoked => self.revoke(&suspect, now).await?,
                 Verdict::Unconfirmed(reason) => self.leave_unconfirmed(&suspect, reason).await?,
                 Verdict::Wait(_) if may_ask > 0 && elapsed(suspect.denial.at, now) >= self.options.denial_retry => {
