@@ -422,9 +422,18 @@ impl Run<'_> {
             Some(said) => format!("the role no longer lets us in: the account is {said}"),
             None => "the role no longer lets us in".to_owned(),
         };
-        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, away, now).await? {
-            // The operator's wish stands: what is left of the scan there ends as it does with every such account.
-            return self.leave_alone(account).await;
+        if Known::of(suspect.status.as_ref()) == Known::Worked {
+            match self.mark_revoked(suspect, away, now).await? {
+                Marked::Revoked => {}
+                // The operator's wish stands: what is left of the scan there ends as it does with every such account.
+                Marked::AnOperators => return self.leave_alone(account).await,
+                Marked::Outdated(status) => {
+                    if let Some(known) = self.suspects.suspects.get_mut(account) {
+                        known.status = status;
+                    }
+                    return self.ask_again(suspect).await;
+                }
+            }
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
@@ -439,14 +448,26 @@ impl Run<'_> {
         self.close(suspect, now).await
     }
 
-    /// Marks a confirmed account, unless another scan has done so. False: an operator paused or disconnected it meanwhile.
-    async fn mark_revoked(&mut self, suspect: &Suspect, away: Option<&str>, now: Timestamp) -> Result<bool, ScanError> {
+    /// Marks a confirmed account, unless another scan has done so.
+    async fn mark_revoked(
+        &mut self,
+        suspect: &Suspect,
+        away: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Marked, ScanError> {
         let (account, store) = (&suspect.denial.account, &self.parts.store);
         loop {
             let before = insist!(self.options, store.account_status(account))?;
-            match before.as_ref().map(|status| status.state) {
-                Some(state) if barred::is_an_operators(state) => return Ok(false),
-                Some(AccountState::Revoked) => return Ok(true),
+            match &before {
+                Some(status) if barred::is_an_operators(status.state) => return Ok(Marked::AnOperators),
+                Some(status) if status.state == AccountState::Revoked => {
+                    // Whoever wrote that may have died before workers were told: they are told when it is written again.
+                    if insist!(self.options, store.change_account_status(before.as_ref(), status))? {
+                        return Ok(Marked::Revoked);
+                    }
+                    continue;
+                }
+                _ if is_outdated(suspect, before.as_ref()) => return Ok(Marked::Outdated(before)),
                 _ => {}
             }
             let mut status = revoked(suspect, before.as_ref(), now);
@@ -467,7 +488,7 @@ impl Run<'_> {
             scan = %self.spec.id, %account, %code, aws.request_id = request_id, organisation = away,
             "account.revoked: AssumeRole is denied, and that is confirmed"
         );
-        Ok(true)
+        Ok(Marked::Revoked)
     }
 
     /// No verdict in time: the account keeps its state, and its cells say that they are not known.
@@ -537,6 +558,24 @@ impl Run<'_> {
     }
 }
 
+/// What came of marking an account.
+enum Marked {
+    /// It is marked.
+    Revoked,
+    /// It was paused or disconnected meanwhile.
+    AnOperators,
+    /// Its present status is news of it that came after the denial.
+    Outdated(Option<AccountStatus>),
+}
+
+/// Whether an account let us in after the denial, in another scan for instance, or was connected anew.
+fn is_outdated(suspect: &Suspect, present: Option<&AccountStatus>) -> bool {
+    let Some(present) = present else { return false };
+    let denied = suspect.denial.at;
+    let was = suspect.status.as_ref().map(|status| status.state);
+    present.last_success.is_some_and(|at| at > denied) || (present.since > denied && Some(present.state) != was)
+}
+
 fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
@@ -572,5 +611,53 @@ fn revoked(suspect: &Suspect, before: Option<&AccountStatus>, now: Timestamp) ->
         last_success: before.and_then(|status| status.last_success),
         denied: Vec::new(),
         evidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_770_000_000 + second).expect("a time")
+    }
+    fn status(state: AccountState, since: i64, last_success: Option<i64>) -> AccountStatus {
+        AccountStatus {
+            account: "000000000001".parse().expect("an id"),
+            state,
+            since: at(since),
+            last_success: last_success.map(at),
+            denied: Vec::new(),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denial_is_outdated_by_what_is_known_of_the_account_since() {
+        let denial = AssumeDenial {
+            scan: fleetscan_proto::ScanId::new(at(0), 1),
+            account: "000000000001".parse().expect("an id"),
+            at: at(10),
+            code: "AccessDenied".to_owned(),
+            request_id: None,
+            tries: 2,
+            doing: AssumeDenial::PROBE.to_owned(),
+            our_fault: false,
+        };
+        let mut suspects = Suspects::new(at(0));
+        let was = status(AccountState::Active, 0, Some(5));
+        suspects.add(denial, Interrupted::Probe, Some(was.clone()), "c".to_owned());
+        let suspect = suspects.suspects.values().next().expect("added");
+        for (present, outdated) in [
+            (was, false),
+            (status(AccountState::Degraded, 8, Some(5)), false),
+            (status(AccountState::Active, 11, Some(5)), false),
+            (status(AccountState::Active, 0, Some(11)), true),
+            (status(AccountState::Pending, 11, None), true),
+            (status(AccountState::Degraded, 11, Some(5)), true),
+        ] {
+            assert_eq!(is_outdated(suspect, Some(&present)), outdated, "{present:?}");
+        }
+        assert!(!is_outdated(suspect, None));
     }
 }
