@@ -286,6 +286,29 @@ mod faults {
     }
 
     #[tokio::test]
+    async fn a_state_that_ends_work_is_announced_again_when_its_change_is_repeated() {
+        let server = RedisServer::start(&[]);
+        let store = store(&server).await;
+        let status = |state| AccountStatus {
+            account: account(),
+            state,
+            since: conformance::at(1),
+            last_success: None,
+            denied: Vec::new(),
+            evidence: BTreeMap::new(),
+        };
+        for (state, told_again) in [(AccountState::Active, false), (AccountState::Revoked, true)] {
+            let (before, status) = (store.account_status(&account()).await.expect("readable"), status(state));
+            assert!(store.change_account_status(before.as_ref(), &status).await.expect("set"));
+            // As where the announcement had failed: the status stands, and nobody was told.
+            let version = store.orders().await.expect("readable").barred_version;
+            assert!(store.change_account_status(before.as_ref(), &status).await.expect("stands"));
+            assert_eq!(store.orders().await.expect("readable").barred_version > version, told_again, "{state:?}");
+        }
+        assert_eq!(store.account_history(&account()).await.expect("readable").len(), 2);
+    }
+
+    #[tokio::test]
     async fn scripts_that_the_server_forgot_are_sent_again() {
         let server = RedisServer::start(&[]);
         let store = store(&server).await;

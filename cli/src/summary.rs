@@ -74,7 +74,7 @@ impl Summary {
         };
         json!({
             "id": m.scan, "state": "finished", "complete": m.complete, "resumed": self.resumed,
-            "thinned": m.thinned,
+            "thinned": m.thinned, "untidied": m.untidied,
             "started_at": m.started_at, "finished_at": m.finished_at, "seconds": self.took().as_secs_f64(),
             "counts": {
                 "accounts": m.accounts, "cells": self.coverage.cells(), "records": m.records.values().sum::<u64>(),
@@ -118,8 +118,15 @@ impl Summary {
             )
         });
         let thinned = thinned.unwrap_or_default();
+        let untidied = match m.untidied {
+            0 => String::new(),
+            folders => format!(
+                "  Files that the ledger does not list may be left in {}: they could not be removed\n",
+                many(folders, "folder")
+            ),
+        };
         format!(
-            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}){assumed}\n{thinned}",
+            "\n{} {end}\n  {} · {} · {} in {}\n  {}{speed} · {} throttled ({}){assumed}\n{thinned}{untidied}",
             terminal.bold(&format!("Scan {}", m.scan)),
             many(m.records.values().sum(), "resource"),
             many(m.accounts, "account"),

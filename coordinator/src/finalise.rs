@@ -37,16 +37,17 @@ impl Run<'_> {
     /// pruned last; failing that is no failure.
     pub(crate) async fn finalise(&mut self) -> Result<Option<Manifest>, ScanError> {
         let paths = ResultPaths(&self.spec.id);
-        let Some(records) = self.write_ledger(&paths).await? else {
+        let Some((records, mut untidied)) = self.write_ledger(&paths).await? else {
             // Nothing is pending but what was opened again, and no queue has that.
             self.recovery = Some(Recovery::of_reopened_cells());
             return Ok(None);
         };
         let (sink, store) = (&self.parts.sink, &self.parts.store);
-        self.tidied(sink.sweep(&paths.root()).await)?;
+        self.insist_on_the_lead().await?;
+        self.tidied(sink.sweep(&paths.root()).await, &mut untidied)?;
         let counts = insist!(self.options, store.counts(&self.spec.id))?;
         let cells = counts.outcomes.clone();
-        let manifest = self.manifest(counts, records);
+        let manifest = self.manifest(counts, records, untidied);
         let text = serde_json::to_vec_pretty(&manifest).map_err(|error| ScanError::Internal(error.to_string()))?;
         let mut file = sink.create(&paths.manifest()).await?;
         file.write(text).await?;
@@ -80,11 +81,11 @@ impl Run<'_> {
         Ok(Some(manifest))
     }
 
-    /// Answers the records by type; `None`, and no ledger was written, where cells are to be read anew.
-    async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Option<Count>, ScanError> {
+    /// Answers the records by type, and in how many folders files may be left; `None`, and no ledger was written, where cells are to be read anew.
+    async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Option<(Count, u64)>, ScanError> {
         let mut file = LedgerWriter::create(self.parts.sink.as_ref(), &paths.ledger()).await?;
         let (mut readback, mut account) = (Readback::default(), AccountTally::default());
-        let mut after = None;
+        let (mut after, mut untidied) = (None, 0);
         loop {
             let mut page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
             let last_page = page.len() < PAGE;
@@ -99,7 +100,7 @@ impl Run<'_> {
             }
             for line in &page {
                 if account.account.as_ref() != Some(&line.cell.account) {
-                    self.end_account(paths, std::mem::take(&mut account)).await?;
+                    self.end_account(paths, std::mem::take(&mut account), &mut untidied).await?;
                     account.account = Some(line.cell.account.clone());
                 }
                 standing::gather(&mut account.denied, line);
@@ -110,15 +111,31 @@ impl Run<'_> {
                 break;
             }
         }
-        self.end_account(paths, account).await?;
+        self.end_account(paths, account, &mut untidied).await?;
         file.commit().await?;
-        Ok(Some(readback.records))
+        Ok(Some((readback.records, untidied)))
+    }
+
+    /// Before files are removed: that no other coordinator leads, and may have ended the scan, whose files these then are.
+    async fn insist_on_the_lead(&self) -> Result<(), ScanError> {
+        let row = insist!(self.options, self.parts.store.scan(&self.spec.id))?;
+        if !row.is_some_and(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling)) {
+            return Err(ScanError::Refused("another process has ended the scan: its files are left alone".to_owned()));
+        }
+        let Some(link) = &self.parts.fleet else { return Ok(()) };
+        let Some(lead) = &link.lead else { return Ok(()) };
+        let leases = insist!(self.options, link.fleet.leases(&lead.name))?;
+        match leases.iter().any(|lease| (&lease.name, lease.token) == (&lead.name, lead.token)) {
+            true => Ok(()),
+            false => Err(ScanError::Refused("this coordinator leads no more: another one ends the scan".to_owned())),
+        }
     }
 
     /// What cannot be removed does not count, and must not keep the scan from its end.
-    fn tidied<T: Default>(&self, done: Result<T, SinkError>) -> Result<T, SinkError> {
+    fn tidied<T: Default>(&self, done: Result<T, SinkError>, untidied: &mut u64) -> Result<T, SinkError> {
         match done {
             Err(SinkError::Refused(why)) => {
+                *untidied += 1;
                 tracing::warn!(scan = %self.spec.id, error = why, "results.not_tidied: files that no ledger line lists may be left");
                 Ok(T::default())
             }
@@ -127,12 +144,20 @@ impl Run<'_> {
     }
 
     /// The ledger has passed an account: files that it did not list go, and the account's standing is noted.
-    async fn end_account(&self, paths: &ResultPaths<'_>, passed: AccountTally) -> Result<(), ScanError> {
+    async fn end_account(
+        &self,
+        paths: &ResultPaths<'_>,
+        passed: AccountTally,
+        untidied: &mut u64,
+    ) -> Result<(), ScanError> {
         let Some(account) = passed.account else { return Ok(()) };
         let sink = &self.parts.sink;
-        let mut stray = self.tidied(sink.list(&paths.account(&account)).await)?;
+        let mut stray = self.tidied(sink.list(&paths.account(&account)).await, untidied)?;
         stray.retain(|path| !passed.listed.contains(path));
-        self.tidied(sink.remove_all(&stray).await)?;
+        if !stray.is_empty() {
+            self.insist_on_the_lead().await?;
+            self.tidied(sink.remove_all(&stray).await, untidied)?;
+        }
         let store = &self.parts.store;
         let asked = |action: &str| {
             let services = self.spec.services.iter().filter_map(|id| self.parts.catalogue.service(id));
@@ -154,7 +179,7 @@ impl Run<'_> {
         }
     }
 
-    fn manifest(&self, counts: fleetscan_proto::ScanCounts, records: Count) -> Manifest {
+    fn manifest(&self, counts: fleetscan_proto::ScanCounts, records: Count, untidied: u64) -> Manifest {
         Manifest {
             format: FORMAT,
             scan: self.spec.id.clone(),
@@ -174,6 +199,7 @@ impl Run<'_> {
             totals: counts.totals,
             assume_role_calls: Some(counts.assume_role_calls),
             share: self.runner.request.share,
+            untidied,
             thinned: None,
         }
     }

@@ -3,27 +3,34 @@
 
 use crate::{
     ScanError, barred,
+    dispatch::PAGE,
     error::insist,
     finalise::{READERS, count_part},
     parts::PartTrouble,
     scan::Run,
 };
-use fleetscan_proto::{Count, LedgerLine, Outcome, ResultPaths, SinkError, WorkTotals};
+use fleetscan_proto::{Cell, Count, LedgerLine, Outcome, PartName, ResultPaths, SinkError, WorkTotals};
 use futures_util::{StreamExt as _, stream};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How often a cell is read anew whose parts cannot be read: what damages them may do so again.
 const READ_ANEW: u32 = 3;
 /// What is written and read to see whether the results can be reached at all.
 const TRIAL: &[u8] = b"fleetscan tries whether this can be read\n";
 
+/// How long a good trial is believed.
+const TRIAL_HOLDS: Duration = Duration::from_secs(5);
+
 /// What reading the ledger's parts has come to so far.
 #[derive(Default)]
 pub(crate) struct Readback {
     /// Records by type.
     pub(crate) records: Count,
-    /// Parts that are what the ledger says.
-    sound: u64,
+    /// Some part is there, be it damaged: the results are mounted.
+    mounted: bool,
+    /// When it was last tried whether the results can be reached, and they could.
+    reached: Option<Instant>,
     /// Cells that are to be read anew, or whose line was changed by somebody else: the scan is not over.
     pub(crate) anew: u64,
 }
@@ -64,23 +71,29 @@ impl Run<'_> {
         page: &[LedgerLine],
         readback: &mut Readback,
     ) -> Result<Vec<Found>, ScanError> {
-        let mut parts = Vec::new();
-        for (number, line) in page.iter().enumerate() {
-            parts.extend(line.parts.iter().map(|part| (number, paths.part(&line.cell, &part.name), part.clone())));
-        }
+        let parts = parts_of(paths, page);
         let (all, mut missing) = (parts.len(), 0);
         let mut readings = stream::iter(parts)
             .map(|(number, path, part)| {
                 let sink = Arc::clone(&self.parts.sink);
-                async move { (number, count_part(sink.as_ref(), &path, part).await, path) }
+                async move { (number, count_part(sink.as_ref(), &path, part.clone()).await, path, part) }
             })
             .buffer_unordered(READERS);
         let mut found: Vec<Found> = page.iter().map(|_| Found::default()).collect();
-        let mut reachable = false;
-        while let Some((number, reading, path)) = readings.next().await {
+        while let Some((number, reading, path, part)) = readings.next().await {
+            let reading = match reading {
+                // Nothing is known of the part, unless it alone cannot be read: what was away may be back by now.
+                Err(PartTrouble::Unread(error)) => {
+                    if !self.can_be_reached(paths, &error, readback).await {
+                        return Err(error.into());
+                    }
+                    count_part(self.parts.sink.as_ref(), &path, part).await
+                }
+                reading => reading,
+            };
             let problem = match reading {
                 Ok(counts) => {
-                    readback.sound += 1;
+                    readback.mounted = true;
                     for (kind, count) in counts {
                         *found[number].records.entry(kind).or_default() += count;
                     }
@@ -92,25 +105,79 @@ impl Run<'_> {
                     problem
                 }
                 Err(PartTrouble::Unread(error)) => {
-                    // Nothing is known of the part, unless it alone cannot be read.
-                    if !reachable && let Err(trial) = self.try_results(paths).await {
-                        tracing::warn!(scan = %self.spec.id, %error, %trial, "results.unreachable: the scan waits for them");
+                    // The results went away again since the trial, or it is this part alone.
+                    if matches!(error, SinkError::Unavailable(_)) && !self.can_be_reached(paths, &error, readback).await
+                    {
                         return Err(error.into());
                     }
-                    reachable = true;
                     error.to_string()
                 }
             };
             found[number].trouble.get_or_insert(format!("{path}: {problem}"));
         }
         // Likelier than that somebody removed them all: a folder that is not mounted here, and workers still write to.
-        if missing == all && all > 1 && readback.sound == 0 && self.may_wait() {
+        readback.mounted |= missing < all;
+        if missing > 0
+            && !readback.mounted
+            && self.may_wait()
+            && !self.is_mounted(paths, page, missing, readback).await?
+        {
             let place = self.parts.sink.locate(&paths.root());
             let why = format!("none of the scan's files is at {place}: mount what is missing, or cancel the scan");
             tracing::warn!(scan = %self.spec.id, error = why, "results.unreachable: the scan waits for them");
             return Err(SinkError::Unavailable(why).into());
         }
         Ok(found)
+    }
+
+    /// Looks at the ledger's other pages where none of a page's parts is there: whether any of theirs is. Of a scan that has
+    /// a single part, nothing can be said.
+    async fn is_mounted(
+        &self,
+        paths: &ResultPaths<'_>,
+        page: &[LedgerLine],
+        mut missing: usize,
+        readback: &mut Readback,
+    ) -> Result<bool, ScanError> {
+        let (mut after, mut is_last): (Option<Cell>, bool) =
+            (page.last().map(|line| line.cell.clone()), page.len() < PAGE);
+        while !is_last {
+            let next = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
+            is_last = next.len() < PAGE;
+            after = next.last().map(|line| line.cell.clone());
+            let mut readings = stream::iter(parts_of(paths, &next))
+                .map(|(_, path, part)| {
+                    let sink = Arc::clone(&self.parts.sink);
+                    async move { count_part(sink.as_ref(), &path, part).await }
+                })
+                .buffer_unordered(READERS);
+            while let Some(reading) = readings.next().await {
+                match reading {
+                    Err(PartTrouble::Missing(_)) => missing += 1,
+                    Err(PartTrouble::Unread(error @ SinkError::Unavailable(_))) => return Err(error.into()),
+                    Ok(_) | Err(PartTrouble::Damaged(_) | PartTrouble::Unread(_)) => {
+                        readback.mounted = true;
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(missing < 2)
+    }
+
+    /// Where a part cannot be read: whether the results can be reached at all. What was refused is believed to be the
+    /// part's own for a while; results that are away are tried each time.
+    async fn can_be_reached(&self, paths: &ResultPaths<'_>, error: &SinkError, readback: &mut Readback) -> bool {
+        let refused = matches!(error, SinkError::Refused(_));
+        if refused && readback.reached.is_some_and(|at| at.elapsed() < TRIAL_HOLDS) {
+            return true;
+        }
+        if let Err(trial) = self.try_results(paths).await {
+            tracing::warn!(scan = %self.spec.id, %error, %trial, "results.unreachable: the scan waits for them");
+            return false;
+        }
+        readback.reached = Some(Instant::now());
+        true
     }
 
     /// Whether there is time for anything but ending the scan.
@@ -164,4 +231,17 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Each part of these lines: the line's number, the part's path, and the part.
+fn parts_of(paths: &ResultPaths<'_>, lines: &[LedgerLine]) -> Vec<(usize, String, PartName)> {
+    let of = |(number, line): (usize, &LedgerLine)| {
+        let cell = line.cell.clone();
+        line.parts
+            .clone()
+            .into_iter()
+            .map(move |part| (number, paths.part(&cell, &part.name), part))
+            .collect::<Vec<_>>()
+    };
+    lines.iter().enumerate().flat_map(of).collect()
 }

@@ -4,8 +4,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use fleetscan_proto::{
-    AccountId, Clock, EventTrail, Fleet, Lane, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec, ScanState,
-    Sink, Store, Task, TaskQueue, catalogue::Catalogue,
+    AccountId, Clock, EventTrail, Fleet, Lane, Lease, Manifest, ScanAccountState, ScanCounts, ScanId, ScanSpec,
+    ScanState, Sink, Store, Task, TaskQueue, catalogue::Catalogue,
 };
 use jiff::Timestamp;
 use std::{
@@ -51,6 +51,8 @@ pub struct ScanParts {
 pub struct FleetLink {
     /// Who is at work.
     pub fleet: Arc<dyn Fleet>,
+    /// What this coordinator leads under; `None`: there can be no other.
+    pub lead: Option<Lease>,
     /// Raised each time the broker was found to have lost its queues.
     pub losses: watch::Receiver<u64>,
     /// What an operator decided in the breaker's place.

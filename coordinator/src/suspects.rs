@@ -28,6 +28,9 @@ const STILL: Duration = Duration::from_secs(15);
 const STILL_HUB_HOLDS: Duration = Duration::from_secs(60);
 /// Within this the hub answers, or counts as broken.
 const HUB_ANSWERS: Duration = Duration::from_secs(20);
+/// An account let in so shortly before our own policy denied another speaks for the policy, too: in a small fleet, all are
+/// probed in one breath.
+const LATELY: Duration = Duration::from_secs(5);
 /// Accounts that are asked again in a tick: slowly, for whatever broke may have broken under the load.
 const ASKED_AGAIN: usize = 1;
 
@@ -49,6 +52,10 @@ struct Suspect {
     status: Option<AccountStatus>,
     customer: String,
     since: Instant,
+    /// The first denial of it that is known; `denial` is the newest.
+    first: Timestamp,
+    /// Since when only this account's own side can be what our policy denies: others are let in.
+    own_fault: Option<Instant>,
     /// When this denial was first seen.
     seen: Instant,
     /// The denial was closed so that a worker tries again; it may be opened anew.
@@ -70,6 +77,8 @@ pub(crate) struct Suspects {
     attempted: BTreeMap<AccountId, Timestamp>,
     /// Of these, the denied ones that are decided: when, and whose they are.
     decided: BTreeMap<AccountId, (Timestamp, String)>,
+    /// The last time that any account let us in, whatever was known of it.
+    last_let_in: Option<Timestamp>,
     hub: Option<(Instant, bool)>,
     /// When this run began. An earlier one may have been in doubt: what it left open is asked again.
     began: Timestamp,
@@ -103,6 +112,7 @@ impl Suspects {
     /// An account let us in.
     pub(crate) fn let_in(&mut self, account: &AccountId, at: Timestamp) {
         self.attempted.insert(account.clone(), at);
+        self.last_let_in = self.last_let_in.max(Some(at));
         self.decided.remove(account);
         self.suspects.remove(account);
     }
@@ -121,7 +131,9 @@ impl Suspects {
         }
         let account = denial.account.clone();
         let now = Instant::now();
-        let fresh = Suspect { denial, interrupted, status, customer, since: now, seen: now, retried: None };
+        let (first, since, seen) = (denial.at, now, now);
+        let fresh =
+            Suspect { denial, interrupted, status, customer, since, first, own_fault: None, seen, retried: None };
         self.suspects.insert(account, fresh);
     }
 
@@ -146,6 +158,38 @@ impl Suspects {
             denied: waiting.map(|s| &s.customer).chain(earlier).cloned().collect(),
         }
     }
+
+    /// What the denials by our own policy say: of us while nobody else is let in, else of the accounts that it does not
+    /// cover. `somebody_was`: an account was let in earlier in the scan, be it in another run of it.
+    fn our_policy(&mut self, now: Timestamp, settle: Duration, attempted: usize, somebody_was: bool) -> OurPolicy {
+        let last = self.last_let_in;
+        let ours = || self.suspects.values().filter(|suspect| suspect.denial.our_fault);
+        let since_then = ours().filter(|suspect| last.is_none_or(|at| suspect.first > at));
+        // Counted as other denials are, but for those that were let in since.
+        let turned = Tally { attempted, denied: since_then.map(|suspect| suspect.customer.clone()).collect() };
+        let everybody = (last.is_none() && !somebody_was) || turned.breaker_open();
+        let doubtful = |suspect: &&Suspect| everybody || last.is_none_or(|at| at + LATELY < suspect.first);
+        let found = match ours().filter(doubtful).map(|suspect| suspect.first).min() {
+            None => OurPolicy::Holds,
+            Some(first) if elapsed(first, now) < settle => OurPolicy::Unsettled,
+            Some(_) => OurPolicy::Denies,
+        };
+        for suspect in self.suspects.values_mut().filter(|suspect| suspect.denial.our_fault) {
+            suspect.own_fault = if everybody { None } else { suspect.own_fault.or_else(|| Some(Instant::now())) };
+        }
+        found
+    }
+}
+
+/// Whether our own identity's policy is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OurPolicy {
+    /// It denies nobody, or only accounts that it does not cover.
+    Holds,
+    /// It denies somebody, and whether it lets others in is about to show: nobody is marked until then.
+    Unsettled,
+    /// It denies, and nobody is let in.
+    Denies,
 }
 
 impl Run<'_> {
@@ -197,10 +241,16 @@ impl Run<'_> {
             None => tally.breaker_open(),
         };
         let hub_works = self.hub_works(now, open, stands_still).await;
-        let our_fault = self.suspects.suspects.values().any(|suspect| suspect.denial.our_fault);
+        let somebody_was =
+            [Outcome::Complete, Outcome::Partial].iter().any(|outcome| self.counts.outcomes.contains_key(outcome));
+        let settle = self.options.denial_settle;
+        let mut our_policy = self.suspects.our_policy(now, settle, tally.attempted, somebody_was);
+        if forced == Some(Force::Closed) {
+            our_policy = OurPolicy::Holds;
+        }
         self.breaker_is(match (open, forced) {
             (true, Some(_)) => Some("an operator opened it".to_owned()),
-            _ if our_fault => Some("a policy of our own identity denies AssumeRole".to_owned()),
+            _ if our_policy == OurPolicy::Denies => Some("a policy of our own identity denies AssumeRole".to_owned()),
             (true, None) => {
                 let (denied, attempted) = (tally.denied.len(), tally.attempted);
                 Some(format!("{denied} of {attempted} accounts that had worked deny AssumeRole at once"))
@@ -222,7 +272,14 @@ impl Run<'_> {
                 breaker_open: open,
                 hub_works,
             };
-            if suspect.retried.is_some() || suspect.interrupted == Interrupted::OurProbe {
+            if suspect.interrupted == Interrupted::OurProbe {
+                if suspect.own_fault.is_some_and(|since| since.elapsed() >= self.options.denial_wait) {
+                    let reason = "a policy of our own identity denies AssumeRole for this account, and not for others";
+                    self.leave_unconfirmed(&suspect, reason).await?;
+                }
+                continue;
+            }
+            if suspect.retried.is_some() {
                 continue;
             }
             match revocation::verdict(&denied, self.options.denial_settle, self.options.denial_wait) {
@@ -239,6 +296,8 @@ impl Run<'_> {
                         self.ask_again(&suspect).await?;
                     }
                 }
+                // Looked at again in the next tick.
+                Verdict::Revoked if our_policy == OurPolicy::Unsettled => {}
                 Verdict::Revoked => self.revoke(&suspect, now).await?,
                 Verdict::Unconfirmed(reason) => self.leave_unconfirmed(&suspect, reason).await?,
                 Verdict::Wait(_) if may_ask > 0 && elapsed(suspect.denial.at, now) >= self.options.denial_retry => {
@@ -363,9 +422,18 @@ impl Run<'_> {
             Some(said) => format!("the role no longer lets us in: the account is {said}"),
             None => "the role no longer lets us in".to_owned(),
         };
-        if Known::of(suspect.status.as_ref()) == Known::Worked && !self.mark_revoked(suspect, away, now).await? {
-            // The operator's wish stands: what is left of the scan there ends as it does with every such account.
-            return self.leave_alone(account).await;
+        if Known::of(suspect.status.as_ref()) == Known::Worked {
+            match self.mark_revoked(suspect, away, now).await? {
+                Marked::Revoked => {}
+                // The operator's wish stands: what is left of the scan there ends as it does with every such account.
+                Marked::AnOperators => return self.leave_alone(account).await,
+                Marked::Outdated(status) => {
+                    if let Some(known) = self.suspects.suspects.get_mut(account) {
+                        known.status = status;
+                    }
+                    return self.ask_again(suspect).await;
+                }
+            }
         }
         let (store, scan) = (&self.parts.store, &self.spec.id);
         match suspect.interrupted {
@@ -380,14 +448,26 @@ impl Run<'_> {
         self.close(suspect, now).await
     }
 
-    /// Marks a confirmed account, unless another scan has done so. False: an operator paused or disconnected it meanwhile.
-    async fn mark_revoked(&mut self, suspect: &Suspect, away: Option<&str>, now: Timestamp) -> Result<bool, ScanError> {
+    /// Marks a confirmed account, unless another scan has done so.
+    async fn mark_revoked(
+        &mut self,
+        suspect: &Suspect,
+        away: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Marked, ScanError> {
         let (account, store) = (&suspect.denial.account, &self.parts.store);
         loop {
             let before = insist!(self.options, store.account_status(account))?;
-            match before.as_ref().map(|status| status.state) {
-                Some(state) if barred::is_an_operators(state) => return Ok(false),
-                Some(AccountState::Revoked) => return Ok(true),
+            match &before {
+                Some(status) if barred::is_an_operators(status.state) => return Ok(Marked::AnOperators),
+                Some(status) if status.state == AccountState::Revoked => {
+                    // Whoever wrote that may have died before workers were told: they are told when it is written again.
+                    if insist!(self.options, store.change_account_status(before.as_ref(), status))? {
+                        return Ok(Marked::Revoked);
+                    }
+                    continue;
+                }
+                _ if is_outdated(suspect, before.as_ref()) => return Ok(Marked::Outdated(before)),
                 _ => {}
             }
             let mut status = revoked(suspect, before.as_ref(), now);
@@ -408,7 +488,7 @@ impl Run<'_> {
             scan = %self.spec.id, %account, %code, aws.request_id = request_id, organisation = away,
             "account.revoked: AssumeRole is denied, and that is confirmed"
         );
-        Ok(true)
+        Ok(Marked::Revoked)
     }
 
     /// No verdict in time: the account keeps its state, and its cells say that they are not known.
@@ -478,6 +558,24 @@ impl Run<'_> {
     }
 }
 
+/// What came of marking an account.
+enum Marked {
+    /// It is marked.
+    Revoked,
+    /// It was paused or disconnected meanwhile.
+    AnOperators,
+    /// Its present status is news of it that came after the denial.
+    Outdated(Option<AccountStatus>),
+}
+
+/// Whether an account let us in after the denial, in another scan for instance, or was connected anew.
+fn is_outdated(suspect: &Suspect, present: Option<&AccountStatus>) -> bool {
+    let Some(present) = present else { return false };
+    let denied = suspect.denial.at;
+    let was = suspect.status.as_ref().map(|status| status.state);
+    present.last_success.is_some_and(|at| at > denied) || (present.since > denied && Some(present.state) != was)
+}
+
 fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
@@ -513,5 +611,53 @@ fn revoked(suspect: &Suspect, before: Option<&AccountStatus>, now: Timestamp) ->
         last_success: before.and_then(|status| status.last_success),
         denied: Vec::new(),
         evidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_770_000_000 + second).expect("a time")
+    }
+    fn status(state: AccountState, since: i64, last_success: Option<i64>) -> AccountStatus {
+        AccountStatus {
+            account: "000000000001".parse().expect("an id"),
+            state,
+            since: at(since),
+            last_success: last_success.map(at),
+            denied: Vec::new(),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denial_is_outdated_by_what_is_known_of_the_account_since() {
+        let denial = AssumeDenial {
+            scan: fleetscan_proto::ScanId::new(at(0), 1),
+            account: "000000000001".parse().expect("an id"),
+            at: at(10),
+            code: "AccessDenied".to_owned(),
+            request_id: None,
+            tries: 2,
+            doing: AssumeDenial::PROBE.to_owned(),
+            our_fault: false,
+        };
+        let mut suspects = Suspects::new(at(0));
+        let was = status(AccountState::Active, 0, Some(5));
+        suspects.add(denial, Interrupted::Probe, Some(was.clone()), "c".to_owned());
+        let suspect = suspects.suspects.values().next().expect("added");
+        for (present, outdated) in [
+            (was, false),
+            (status(AccountState::Degraded, 8, Some(5)), false),
+            (status(AccountState::Active, 11, Some(5)), false),
+            (status(AccountState::Active, 0, Some(11)), true),
+            (status(AccountState::Pending, 11, None), true),
+            (status(AccountState::Degraded, 11, Some(5)), true),
+        ] {
+            assert_eq!(is_outdated(suspect, Some(&present)), outdated, "{present:?}");
+        }
+        assert!(!is_outdated(suspect, None));
     }
 }

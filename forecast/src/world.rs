@@ -267,7 +267,7 @@ impl<'a> World<'a> {
         let (_, forced) = watch::channel(None);
         let (_, barred) = watch::channel(0);
         let slice = self.setting.worker.slice;
-        let fleet = FleetLink { fleet: store.clone(), losses, forced, barred, slice };
+        let fleet = FleetLink { fleet: store.clone(), lead: None, losses, forced, barred, slice };
         let parts = ScanParts {
             queue: Arc::clone(queue),
             store: store.clone(),

@@ -105,9 +105,16 @@ pub struct Manifest {
     pub assume_role_calls: Option<u64>,
     /// The most of any bucket's published rate that was allowed, 0 to 1.
     pub share: f64,
+    /// In so many folders, files that no ledger line lists may have been left: they could not be removed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub untidied: u64,
     /// Newer scans pushed it out, but for what they did not read completely: counts are of what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinned: Option<Thinned>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An older scan of which only some cells are kept: those that no newer scan read completely.

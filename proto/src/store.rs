@@ -167,10 +167,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// A cell that ended with this line is pending again under a new generation, with nothing but what it has cost
     /// ([`CellProgress::anew`]): what the line lists cannot be read. One that ended otherwise, or was reopened so `most`
-    /// times, is left alone. Answers whether it is pending now, which it also is where an earlier answer got lost.
+    /// times, is left alone, and so is each cell of a scan that is over. Answers whether it is pending now, which it also is
+    /// where an earlier answer got lost.
     async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError>;
 
-    /// Puts another line in the place of the one that a cell ended with, if that still stands. Answers whether the other
+    /// Puts another line in the place of the one that a cell ended with, if that still stands and the scan is not over. Answers whether the other
     /// one stands now, which it also does where an earlier answer got lost.
     async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError>;
 

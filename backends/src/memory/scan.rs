@@ -74,6 +74,10 @@ impl Scan {
         }
     }
 
+    fn is_under_way(&self) -> bool {
+        matches!(self.row.state, ScanState::Running | ScanState::Cancelling)
+    }
+
     fn is_running(&self) -> bool {
         self.row.state == ScanState::Running
     }
@@ -291,6 +295,9 @@ impl Scan {
     }
 
     pub(super) fn reopen_cell(&mut self, line: &LedgerLine, most: u32) -> bool {
+        if !self.is_under_way() {
+            return false;
+        }
         if self.pending.contains_key(&line.cell) {
             return true;
         }
@@ -308,6 +315,9 @@ impl Scan {
     }
 
     pub(super) fn replace_line(&mut self, line: &LedgerLine, by: &LedgerLine) -> bool {
+        if !self.is_under_way() {
+            return false;
+        }
         let Some(ended) = self.ended.get_mut(&line.cell) else { return false };
         if ended.line == *by {
             return true;

@@ -34,9 +34,8 @@ impl RedisStore {
         let written: Option<(String, u64)> = self.link.run(&script::STATUS, &keys, &arguments).await?;
         // Before anything else that may fail: whoever repeats this finds the state as it is to be, and workers must hear of
         // it all the same. Once too often costs them a look.
-        let barred = matches!(status.state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected);
-        if barred && written.is_some() {
-            self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
+        if written.is_some() {
+            self.announce(status.state).await?;
         }
         let untold = written.as_ref().is_some_and(|(_, untold)| *untold > 0);
         match if untold { self.tell(id).await } else { Ok(()) } {
@@ -72,6 +71,19 @@ impl RedisStore {
             // The text itself is compared: an older program may have written the same in other words.
             return self.status_put(status, Some(text.unwrap_or_default())).await;
         }
-        Ok(present.as_ref() == Some(status))
+        let stands = present.as_ref() == Some(status);
+        if stands {
+            // Perhaps it was this that wrote it, and died, or was told of a failure, before workers were.
+            self.announce(status.state).await?;
+        }
+        Ok(stands)
+    }
+
+    /// Has workers look which accounts are to be left alone, where this state is one of those.
+    async fn announce(&self, state: AccountState) -> Result<(), StoreError> {
+        if matches!(state, AccountState::Revoked | AccountState::Paused | AccountState::Disconnected) {
+            self.link.command::<u64>(Cmd::incr(self.keys.fleet("barred"), 1)).await?;
+        }
+        Ok(())
     }
 }

@@ -58,6 +58,7 @@ macro_rules! store_conformance {
             amending_changes_the_outcome_and_nothing_else
             a_cell_that_is_reopened_begins_anew_and_only_so_often
             only_the_line_that_stands_is_reopened_or_replaced
+            no_cell_of_a_scan_that_is_over_is_reopened_or_replaced
             the_counts_are_those_of_the_ledger
         );
         $crate::conformance::store::store_conformance!(@cases cancel, $factory, $runtime,

@@ -253,6 +253,7 @@ impl<'a> Leader<'a> {
             accounts: Arc::new(Registered(Arc::clone(&self.parts.registry))),
             fleet: Some(FleetLink {
                 fleet: Arc::clone(&self.parts.fleet),
+                lead: Some(self.lease.clone()),
                 losses: self.losses.subscribe(),
                 forced: self.forced.subscribe(),
                 barred: self.barred.subscribe(),

@@ -108,3 +108,125 @@ async fn write(sink: &dyn Sink, registry: &dyn AccountRegistry, at: Timestamp) -
     }
     Ok((written, sink.locate(&path)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RegistryCopy;
+    use async_trait::async_trait;
+    use fleetscan_backends::embedded::EmbeddedStore;
+    use fleetscan_proto::{ObjectWriter, RegisteredAccount, SealedGrant, Stored};
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    /// Files in memory.
+    #[derive(Clone, Default)]
+    struct Files(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+    #[async_trait]
+    impl Sink for Files {
+        async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
+            Ok(Box::new(Writer { files: self.clone(), path: path.to_owned(), bytes: Vec::new() }))
+        }
+        async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+            let files = self.0.lock().expect("lock");
+            files.get(path).cloned().ok_or_else(|| SinkError::Missing(path.to_owned()))
+        }
+        async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {
+            let files = self.0.lock().expect("lock");
+            let below = files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/")));
+            Ok(below.map(|(path, bytes)| Stored { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+        }
+        async fn folders(&self) -> Result<Vec<String>, SinkError> {
+            Ok(vec![REGISTRY_FOLDER.to_owned()])
+        }
+        async fn remove(&self, path: &str) -> Result<(), SinkError> {
+            self.0.lock().expect("lock").remove(path);
+            Ok(())
+        }
+        async fn sweep(&self, _folder: &str) -> Result<(), SinkError> {
+            Ok(())
+        }
+        fn locate(&self, path: &str) -> String {
+            path.to_owned()
+        }
+    }
+
+    struct Writer {
+        files: Files,
+        path: String,
+        bytes: Vec<u8>,
+    }
+
+    #[async_trait]
+    impl ObjectWriter for Writer {
+        async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+            self.bytes.extend(bytes);
+            Ok(())
+        }
+        async fn commit(self: Box<Self>) -> Result<(), SinkError> {
+            self.files.0.lock().expect("lock").insert(self.path, self.bytes);
+            Ok(())
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_770_000_000 + second).expect("a time")
+    }
+
+    /// Each seventh was disconnected.
+    fn account(n: usize) -> RegisteredAccount {
+        let gone = n % 7 == 3;
+        let sealed = SealedGrant { key: "k1".to_owned(), sealed: format!("sealed+{n}=") };
+        RegisteredAccount {
+            id: format!("{n:012}").parse().expect("an id"),
+            name: Some(format!("Name \"{n}\", with a comma")),
+            customer: None,
+            regions: vec!["eu-west-1".to_owned()],
+            cloudtrail_bucket: None,
+            profile: "full".to_owned(),
+            catalogue: "c".to_owned(),
+            told: None,
+            no_session_policy: false,
+            organisation: None,
+            added_at: at(0),
+            grant: (!gone).then_some(sealed),
+            removed_at: gone.then(|| at(9)),
+            version: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_whole_however_many_pages_it_takes() {
+        for count in [0, 1, PAGE, PAGE + 1, 2 * PAGE + 1] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let registry = EmbeddedStore::open(folder.path()).expect("opens");
+            let accounts: Vec<RegisteredAccount> = (1..=count).map(account).collect();
+            for account in &accounts {
+                assert!(registry.put_registered(account).await.expect("put"));
+            }
+            let files = Files::default();
+            let (written, path) = write(&files, &registry, at(60)).await.expect("written");
+            assert_eq!(written, count as u64);
+            let text = files.read(&path).await.expect("there");
+            let copy: RegistryCopy = serde_json::from_slice(&text).expect("a copy");
+            assert_eq!(copy, RegistryCopy { format: COPY_FORMAT, at: at(60), accounts });
+        }
+    }
+
+    #[tokio::test]
+    async fn only_so_many_copies_are_kept_and_they_are_the_newest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = EmbeddedStore::open(folder.path()).expect("opens");
+        let files = Files::default();
+        let mut paths = Vec::new();
+        for hour in 0..KEPT as i64 + 3 {
+            paths.push(write(&files, &registry, at(hour * 3_600)).await.expect("written").1);
+        }
+        let mut kept = files.list(REGISTRY_FOLDER).await.expect("listed");
+        kept.sort_unstable();
+        assert_eq!(kept, paths[3..]);
+    }
+}

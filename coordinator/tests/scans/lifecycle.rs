@@ -48,6 +48,47 @@ async fn files_that_no_ledger_line_lists_are_gone_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_that_could_not_be_removed_are_owned_up_to() {
+    let mut world = World::of(2);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let (scan, _) = world.scan_until(stop, |_, _| Reply::Answer(1)).await.unwrap();
+    let stray = ResultPaths(&scan).part(&Cell::new(id(1), "eu-west-1", "alpha"), "part-stray-0000.jsonl.zst");
+    world.sink.put(&stray, b"left by a killed worker".to_vec());
+    world.sink.refuse_removing();
+    world.restart();
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert!(manifest.complete);
+    assert_eq!(manifest.untidied, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_another_process_ends_meanwhile_loses_no_files() {
+    let mut world = World::of(1);
+    world.sink.refuse(Some("manifest.json"));
+    let (scan, _) = {
+        let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
+        let row = world.store.scans().await.unwrap().remove(0);
+        (row.spec.id, row.state)
+    };
+    world.sink.refuse(None);
+    let stray = ResultPaths(&scan).part(&Cell::new(id(1), "eu-west-1", "alpha"), "part-of-theirs-0000.jsonl.zst");
+    world.sink.put(&stray, b"listed by the other's ledger".to_vec());
+    world.restart();
+    // While its parts are asked for again.
+    world.sink.fail_reads(3);
+    let store = world.store.clone();
+    let ended = scan.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        store.end_scan(&ended, ScanState::Finished, "2026-01-31T13:00:00Z".parse().unwrap()).await.unwrap();
+    });
+    let end = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
+    assert!(matches!(end, Err(ScanError::Refused(_))), "{end:?}");
+    assert!(world.sink.paths().contains(&stray));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_scan_goes_on_where_it_was_and_reads_no_complete_cell_again() {
     let mut world = World::of(20);
     let mut kills = 0;
@@ -173,6 +214,36 @@ async fn a_folder_without_any_of_the_files_is_waited_for_until_the_deadline() {
     (world.fresh, world.options.deadline) = (false, Duration::ZERO);
     let (_, manifest) = world.scan(|_, _| panic!("it is too late")).await;
     assert_eq!(manifest.cells, [("failed".to_owned(), CELLS)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_are_gone_are_read_anew_though_a_whole_page_of_the_ledger_lists_only_them() {
+    // More lines than a page of the ledger has, and what is left is on the second.
+    let mut world = World::of(54);
+    world.sink.refuse(Some("manifest.json"));
+    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
+    world.sink.refuse(None);
+    for number in 1..=52 {
+        assert!(!world.sink.take(&format!("cell_account=a{}", id(number))).is_empty());
+    }
+    world.restart();
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert!(manifest.complete);
+    assert_eq!(manifest.records.values().sum::<u64>(), 54 * CELLS);
+    let read = world.read.lock().unwrap();
+    for (cell, times) in read.iter() {
+        assert_eq!(*times, if cell.account <= id(52) { 2 } else { 1 }, "{cell}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_that_were_away_for_as_long_as_parts_are_asked_for_open_no_cell_again() {
+    let world = World::of(2);
+    // Four parts are read at once, five times each: the last try of one of them fails, and the next read succeeds.
+    world.sink.fail_reads(4 * 4 + 1);
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert!(manifest.complete);
+    assert!(world.read.lock().unwrap().values().all(|times| *times == 1), "a sound cell was read again");
 }
 
 #[tokio::test(start_paused = true)]

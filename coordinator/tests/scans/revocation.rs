@@ -146,6 +146,58 @@ async fn a_hub_whose_policy_is_lost_before_the_first_probe_opens_the_breaker_unt
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_account_that_our_policy_does_not_cover_keeps_no_deleted_role_from_being_marked() {
+    // Whether it is the first that is probed or the last.
+    for (uncovered, deleted) in [(1, 5), (5, 1)] {
+        let mut world = World::of(5);
+        world.scan(answer).await;
+        world.restart();
+        let script = move |task: &TaskKind, _: Duration| match account(task) {
+            account if *account == id(uncovered) => Reply::OurPolicy,
+            account if *account == id(deleted) => Reply::Denied,
+            _ => Reply::Answer(1),
+        };
+        let seen = watch_the_breaker(&world);
+        let started = Instant::now();
+        let ((scan, manifest), marked) = tokio::join!(world.scan(script), async {
+            while world.state(deleted).await != Some(AccountState::Revoked) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            started.elapsed()
+        });
+        assert!(marked < Duration::from_secs(10), "{marked:?}");
+        assert!(started.elapsed() < Duration::from_secs(15 * 60), "{:?}", started.elapsed());
+        assert_eq!(*seen.lock().unwrap(), [None], "our side is not in doubt");
+        assert_eq!(manifest.cells["complete"], 3 * CELLS);
+        assert!(manifest.cells["unconfirmed"] > 0 && manifest.cells["revoked"] > 0, "{:?}", manifest.cells);
+        let lines = world.ledger(&scan).await;
+        let unconfirmed = lines.iter().filter(|line| line.outcome == Outcome::Unconfirmed);
+        assert!(unconfirmed.clone().all(|line| line.cell.account == id(uncovered)));
+        assert_eq!(world.state(uncovered).await, Some(AccountState::Active));
+        assert!(world.store.open_denials(&scan, None).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_ours_that_is_lost_in_mid_scan_marks_nobody() {
+    let mut world = World::of(9);
+    world.scan(answer).await;
+    world.restart();
+    world.pace = Duration::from_secs(7);
+    const LOST: std::ops::Range<Duration> = Duration::from_secs(12)..Duration::from_secs(1_200);
+    // Named by AWS for some, and not for others.
+    let script = |task: &TaskKind, since: Duration| match LOST.contains(&since) {
+        true if *account(task) <= id(6) => Reply::OurPolicy,
+        true => Reply::Denied,
+        false => Reply::Answer(1),
+    };
+    world.scan(script).await;
+    for number in 1..=9 {
+        assert_eq!(world.state(number).await, Some(AccountState::Active), "account {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_fails_before_the_first_probe_opens_the_breaker_until_it_works() {
     let mut world = World::of(4);
     world.scan(answer).await;

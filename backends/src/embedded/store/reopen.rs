@@ -1,5 +1,6 @@
 use super::{
     cells::{add_totals, write_outcome},
+    scans::is_under_way,
     sql::{change, decode, encode, one},
 };
 use fleetscan_proto::{CellProgress, LedgerLine, ScanId};
@@ -62,6 +63,9 @@ fn ended(c: &Connection, scan: &ScanId, line: &LedgerLine) -> rusqlite::Result<O
 }
 
 pub(super) fn reopen_cell(c: &Connection, scan: &ScanId, line: &LedgerLine, most: u32) -> rusqlite::Result<bool> {
+    if !is_under_way(c, scan)? {
+        return Ok(false);
+    }
     match ended(c, scan, line)? {
         None => return Ok(false),
         Some((None, _)) => return Ok(true),
@@ -85,6 +89,9 @@ pub(super) fn replace_line(
     line: &LedgerLine,
     by: &LedgerLine,
 ) -> rusqlite::Result<bool> {
+    if !is_under_way(c, scan)? {
+        return Ok(false);
+    }
     match ended(c, scan, line)? {
         Some((Some(stands), _)) if stands == *by => return Ok(true),
         Some((Some(stands), _)) if stands == *line && by.cell == line.cell => {}

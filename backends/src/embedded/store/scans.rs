@@ -28,6 +28,12 @@ pub(super) fn number_state(number: i64) -> ScanAccountState {
     }
 }
 
+/// Running, or being cancelled: not over.
+pub(super) fn is_under_way(connection: &Connection, scan: &ScanId) -> rusqlite::Result<bool> {
+    let asked = "SELECT state IN ('running', 'cancelling') FROM scans WHERE id = ?1";
+    Ok(one(connection, asked, [scan.as_str()], |row| row.get(0))?.unwrap_or_default())
+}
+
 pub(super) fn is_running(connection: &Connection, scan: &ScanId) -> rusqlite::Result<bool> {
     Ok(one(connection, "SELECT state = 'running' FROM scans WHERE id = ?1", [scan.as_str()], |row| row.get(0))?
         .unwrap_or(false))

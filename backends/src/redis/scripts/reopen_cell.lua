@@ -1,7 +1,9 @@
 -- Keys: row, cells, pending, counts. Arguments: cell, the line it has, its place among the pending, the progress it gets, how
 -- often it is reopened at most, and the line's outcome, calls, throttled, records, seconds. Answers 1 where it is pending now, 0
--- where it has another line or was reopened so often, nothing where the scan is unknown.
-if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+-- where it has another line or was reopened so often, or the scan is over; nothing where the scan is unknown.
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return nil end
+if state ~= 'running' and state ~= 'cancelling' then return 0 end
 local c, o = ARGV[1], ARGV[6]
 local known = redis.call('HMGET', KEYS[2], c .. '|g', c .. '|l', c .. '|r')
 if not known[1] then return 0 end

@@ -1,7 +1,9 @@
 -- Keys: row, cells, counts. Arguments: cell, the line it has, its outcome, the line it gets, that one's outcome, and by how much
--- calls, throttled, records and seconds differ. Answers 1 where it has the new line now, 0 where it had another, nothing where
--- the scan is unknown.
-if redis.call('EXISTS', KEYS[1]) == 0 then return nil end
+-- calls, throttled, records and seconds differ. Answers 1 where it has the new line now, 0 where it had another or the scan
+-- is over, nothing where it is unknown.
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return nil end
+if state ~= 'running' and state ~= 'cancelling' then return 0 end
 local l = ARGV[1] .. '|l'
 local known = redis.call('HGET', KEYS[2], l)
 if known == ARGV[4] then return 1 end

@@ -3,8 +3,8 @@ use super::{
 };
 use crate::conformance::cell;
 use fleetscan_proto::{
-    Begin, Begun, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, PendingCell, ScanId, Store,
-    WalkCursor, WorkTotals,
+    Begin, Begun, Cell, CellProgress, Completion, Denial, DeniedBy, LedgerLine, Outcome, PendingCell, ScanId,
+    ScanState, Store, WalkCursor, WorkTotals,
 };
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
@@ -339,6 +339,23 @@ pub async fn a_cell_that_is_reopened_begins_anew_and_only_so_often<F: StoreFacto
     assert!(!store.reopen_cell(&scan, &done, 1).await.expect("answers"), "it was reopened once");
     assert_eq!(whole_ledger(&store, &scan).await, std::slice::from_ref(&done));
     assert!(store.reopen_cell(&scan, &done, 2).await.expect("answers"));
+}
+
+pub async fn no_cell_of_a_scan_that_is_over_is_reopened_or_replaced<F: StoreFactory>(factory: &F) {
+    for (state, is_over) in [(ScanState::Cancelling, false), (ScanState::Finished, true), (ScanState::Cancelled, true)]
+    {
+        let (store, scan, cell) = one_cell(factory).await;
+        let first = line(&cell, Outcome::Complete);
+        let failed = LedgerLine { outcome: Outcome::Failed, parts: Vec::new(), ..first.clone() };
+        store.complete(&scan, 1, &first).await.expect("answers");
+        store.end_scan(&scan, state, at(60)).await.expect("ended");
+        assert_eq!(store.replace_line(&scan, &first, &failed).await.expect("answers"), !is_over, "{state:?}");
+        let stands = if is_over { &first } else { &failed };
+        assert_eq!(whole_ledger(&store, &scan).await, std::slice::from_ref(stands), "{state:?}");
+        assert_eq!(store.reopen_cell(&scan, stands, 9).await.expect("answers"), !is_over, "{state:?}");
+        store.end_scan(&scan, ScanState::Cancelled, at(61)).await.expect("ended");
+        store.forget_scan(&scan).await.expect("forgotten");
+    }
 }
 
 pub async fn only_the_line_that_stands_is_reopened_or_replaced<F: StoreFactory>(factory: &F) {

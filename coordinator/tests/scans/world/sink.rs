@@ -15,6 +15,7 @@ pub struct MemorySink {
     /// So many reads of parts fail in passing.
     away: Mutex<u32>,
     unreadable: Mutex<Option<String>>,
+    lasting: Mutex<bool>,
 }
 
 impl MemorySink {
@@ -38,6 +39,10 @@ impl MemorySink {
     /// Paths with this in them cannot be read any more, for want of permission; `None`: all can.
     pub fn refuse_reading(&self, part: Option<&str>) {
         *self.unreadable.lock().expect("lock") = part.map(str::to_owned);
+    }
+    /// No file can be removed any more.
+    pub fn refuse_removing(&self) {
+        *self.lasting.lock().expect("lock") = true;
     }
     /// The next reads of parts fail in passing.
     pub fn fail_reads(&self, times: u32) {
@@ -79,6 +84,9 @@ impl Sink for MemorySink {
         Ok(names.collect::<BTreeSet<String>>().into_iter().collect())
     }
     async fn remove(&self, path: &str) -> Result<(), SinkError> {
+        if *self.lasting.lock().expect("lock") {
+            return Err(SinkError::Refused(format!("{path}: not permitted")));
+        }
         self.files.lock().expect("lock").remove(path);
         Ok(())
     }
