@@ -76,7 +76,7 @@ impl QueueFactory for OnBroker {
 mod queue {
     use super::*;
     use crate::conformance::cell;
-    use fleetscan_proto::{Shards, TaskConsumer as _, TaskKind, TaskQueue as _, shard_of};
+    use fleetscan_proto::{Shards, TaskKind, TaskQueue as _, shard_of};
     use std::collections::BTreeSet;
 
     conformance::queue::queue_conformance!(OnBroker, tokio::test(flavor = "multi_thread", worker_threads = 2));
