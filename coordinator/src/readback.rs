@@ -154,7 +154,11 @@ impl Run<'_> {
             while let Some(reading) = readings.next().await {
                 match reading {
                     Err(PartTrouble::Missing(_)) => missing += 1,
-                    Err(PartTrouble::Unread(error @ SinkError::Unavailable(_))) => return Err(error.into()),
+                    Err(PartTrouble::Unread(error @ SinkError::Unavailable(_)))
+                        if !self.can_be_reached(paths, &error, readback).await =>
+                    {
+                        return Err(error.into());
+                    }
                     Ok(_) | Err(PartTrouble::Damaged(_) | PartTrouble::Unread(_)) => {
                         readback.mounted = true;
                         return Ok(true);

@@ -48,12 +48,14 @@ pub struct Tally {
 impl Tally {
     /// So many turned at once that it is likelier that something of ours broke.
     pub fn breaker_open(&self) -> bool {
-        let denied = self.denied.len();
         let customers: BTreeSet<&String> = self.denied.iter().collect();
-        denied >= BREAKER_ACCOUNTS
-            && denied * 100 >= self.attempted * BREAKER_PERCENT
-            && customers.len() >= BREAKER_CUSTOMERS
+        turned(self.denied.len(), self.attempted) && customers.len() >= BREAKER_CUSTOMERS
     }
+}
+
+/// Whether so many of those that were attempted are many, whosever they are.
+pub fn turned(denied: usize, attempted: usize) -> bool {
+    denied >= BREAKER_ACCOUNTS && denied * 100 >= attempted * BREAKER_PERCENT
 }
 
 /// A denial, and what is known around it.

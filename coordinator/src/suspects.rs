@@ -165,9 +165,8 @@ impl Suspects {
         let last = self.last_let_in;
         let ours = || self.suspects.values().filter(|suspect| suspect.denial.our_fault);
         let since_then = ours().filter(|suspect| last.is_none_or(|at| suspect.first > at));
-        // Counted as other denials are, but for those that were let in since.
-        let turned = Tally { attempted, denied: since_then.map(|suspect| suspect.customer.clone()).collect() };
-        let everybody = (last.is_none() && !somebody_was) || turned.breaker_open();
+        // Counted as other denials are, but for those that were let in since; whose they are says nothing of our policy.
+        let everybody = (last.is_none() && !somebody_was) || revocation::turned(since_then.count(), attempted);
         let doubtful = |suspect: &&Suspect| everybody || last.is_none_or(|at| at + LATELY < suspect.first);
         let found = match ours().filter(doubtful).map(|suspect| suspect.first).min() {
             None => OurPolicy::Holds,
@@ -274,7 +273,8 @@ impl Run<'_> {
             };
             if suspect.interrupted == Interrupted::OurProbe {
                 if suspect.own_fault.is_some_and(|since| since.elapsed() >= self.options.denial_wait) {
-                    let reason = "a policy of our own identity denies AssumeRole for this account, and not for others";
+                    let reason =
+                        "a policy of our own identity denies AssumeRole for this account, and not for all others";
                     self.leave_unconfirmed(&suspect, reason).await?;
                 }
                 continue;

@@ -194,9 +194,15 @@ impl Reading<'_> {
         unread.left = others;
         // Those that close something first.
         folders.sort_by_key(|folder| folder.proven.is_none());
-        let left = ends.saturating_duration_since(Instant::now());
+        // What the folders that close nothing may take, all of them together.
+        let mut folding = None;
         for folder in folders {
-            let ends = if folder.proven.is_some() { ends } else { ends.min(Instant::now() + left / FOLDING) };
+            let ends = if folder.proven.is_some() {
+                ends
+            } else {
+                let now = Instant::now();
+                *folding.get_or_insert_with(|| now + ends.saturating_duration_since(now) / FOLDING)
+            };
             for gap in self.large_gaps() {
                 unread.unproven |= folder.proven.is_none();
                 match self.close(files, source, &folder, gap, ends, unread).await? {
