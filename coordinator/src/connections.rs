@@ -310,12 +310,19 @@ impl Connections {
 
     /// Every account, disconnected ones included.
     pub async fn accounts(&self) -> Result<Vec<RegisteredAccount>, StoreError> {
+        self.each_account(|account| account).await
+    }
+
+    async fn each_account(
+        &self,
+        keep: impl Fn(RegisteredAccount) -> RegisteredAccount,
+    ) -> Result<Vec<RegisteredAccount>, StoreError> {
         let mut all: Vec<RegisteredAccount> = Vec::new();
         loop {
             let after = all.last().map(|account| account.id.clone());
             let page = self.registry.registered_accounts(after.as_ref(), PAGE).await?;
             let last_page = page.len() < PAGE;
-            all.extend(page);
+            all.extend(page.into_iter().map(&keep));
             if last_page {
                 return Ok(all);
             }
@@ -330,6 +337,18 @@ impl Connections {
 
     /// Every account with its standing.
     pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let accounts = self.accounts().await?;
+        self.with_standing(accounts).await
+    }
+
+    /// Every account with its standing, but for what its owner was told of: some ten thousand bytes of each, which a process
+    /// that looks at all of them again and again has no use for.
+    pub async fn overview(&self) -> Result<Vec<Listed>, StoreError> {
+        let accounts = self.each_account(|account| RegisteredAccount { told: None, ..account }).await?;
+        self.with_standing(accounts).await
+    }
+
+    async fn with_standing(&self, accounts: Vec<RegisteredAccount>) -> Result<Vec<Listed>, StoreError> {
         let mut statuses = BTreeMap::new();
         let mut after = None;
         loop {
@@ -341,7 +360,6 @@ impl Connections {
                 break;
             }
         }
-        let accounts = self.accounts().await?;
         Ok(accounts
             .into_iter()
             .map(|account| {

@@ -222,6 +222,7 @@ def test_nothing_is_read_where_it_is_switched_off(reader):
     assert (cell["outcome"], records, pages) == ("complete", {}, 0)
 
 
+@pytest.mark.long
 def test_a_scan_that_is_killed_goes_on_near_where_it_was(reader):
     reads = reader(2_400, "--limits", "published")
     command = [reads.fleetscan, "scan", "--accounts", str(reads.accounts), *SCOPE, "--json"]

@@ -282,6 +282,7 @@ def test_what_is_switched_off_is_not_called(simulation, tmp_path):
     assert simulation.aws.get("counters")["operations"].get("organizations:ListPolicies") == before
 
 
+@pytest.mark.long
 def test_a_suspended_account_is_told_apart_from_one_that_took_its_role_away(fleetscan, tmp_path):
     """AWS denies AssumeRole alike in both: what tells them apart is the organisation."""
     calls = ("DescribeOrganization=1", "ListRoots=1", "ListAccountsForParent=3", "ListOrganizationalUnitsForParent=0", "ListPolicies=0")

@@ -58,6 +58,7 @@ def nothing_was_put_aside(team):
     return team.rabbit.queues()["fleetscan.v1.dead"] == 0
 
 
+@pytest.mark.long
 def test_older_workers_leave_what_their_catalogue_lacks_to_newer_ones(made, older, undisturbed):  # noqa: F811
     team = made
     team.coordinator()

@@ -360,7 +360,7 @@ impl<'a> Leader<'a> {
                 clock: Arc::clone(&self.parts.clock),
             };
             let schedule = self.options.schedule.as_ref();
-            let accounts = desk.list().await?;
+            let accounts = desk.overview().await?;
             self.metrics.tell_accounts(&accounts, self.parts.clock.now(), schedule.map(|schedule| schedule.every));
             self.newcomers.look(self.parts, schedule, &accounts).await?;
         }

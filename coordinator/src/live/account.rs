@@ -113,7 +113,7 @@ impl Live {
         let wanted = query.text.trim().to_lowercase();
         let mut found = 0;
         let (mut accounts, mut more) = (Vec::new(), false);
-        for one in self.connections().list().await? {
+        for one in self.connections().overview().await? {
             let line = line(&one);
             let has = |text: &str| text.to_lowercase().contains(&wanted);
             let fits = has(line.id.as_str()) || line.name.as_deref().is_some_and(has) || has(&line.customer);

@@ -69,7 +69,7 @@ impl Sampler {
         }
         if self.counted.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {
             self.accounts = AccountState::ALL.map(|state| (state.as_str(), 0)).into();
-            for one in live.connections().list().await? {
+            for one in live.connections().overview().await? {
                 *self.accounts.entry(one.state().as_str()).or_default() += 1;
             }
             self.counted = Some(now);
