@@ -9,7 +9,7 @@ mod merge;
 mod purge;
 mod rewrite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use merge::Ledgers;
 pub use purge::{Purged, purge, purge_scan};

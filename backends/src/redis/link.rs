@@ -76,13 +76,7 @@ impl Link {
         keys: &[String],
         arguments: &[Vec<u8>],
     ) -> Result<T, StoreError> {
-        match self.batches.ask(Ask::Commands(vec![script.call(false, keys, arguments)])).await {
-            Err(Failure::NoScript) => {}
-            Err(Failure::Store(error)) => return Err(error),
-            Ok(answer) => return last(answer),
-        }
-        // A server that was started anew does not know it yet.
-        last(self.ask(Ask::Commands(vec![script.call(true, keys, arguments)])).await?)
+        self.call(|whole| Ask::Commands(vec![script.call(whole, keys, arguments)])).await
     }
 
     /// Has an entry answered by a script that takes many: those that are asked for at the same time are one call.
@@ -93,16 +87,20 @@ impl Link {
         key: &str,
         arguments: &[Vec<u8>],
     ) -> Result<T, StoreError> {
-        let entry = |whole| {
+        self.call(|whole| {
             let (shared, key, arguments) = (shared.to_vec(), key.to_owned(), arguments.to_vec());
             Ask::Entry(Entry { script, whole, shared, key, arguments })
-        };
-        match self.batches.ask(entry(false)).await {
-            Err(Failure::NoScript) => {}
-            Err(Failure::Store(error)) => return Err(error),
-            Ok(answer) => return last(answer),
+        })
+        .await
+    }
+
+    /// Calls a script by its name, and, where a server that was started anew does not know it yet, by its whole text.
+    async fn call<T: FromRedisValue>(&self, script: impl Fn(bool) -> Ask) -> Result<T, StoreError> {
+        match self.batches.ask(script(false)).await {
+            Err(Failure::NoScript) => last(self.ask(script(true)).await?),
+            Err(Failure::Store(error)) => Err(error),
+            Ok(answer) => last(answer),
         }
-        last(self.ask(entry(true)).await?)
     }
 
     /// Sends commands together, and answers what the last one did.

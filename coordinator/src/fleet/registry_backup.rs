@@ -112,65 +112,9 @@ async fn write(sink: &dyn Sink, registry: &dyn AccountRegistry, at: Timestamp) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RegistryCopy;
-    use async_trait::async_trait;
+    use crate::{RegistryCopy, history::tests::Mortal};
     use fleetscan_backends::embedded::EmbeddedStore;
-    use fleetscan_proto::{ObjectWriter, RegisteredAccount, SealedGrant, Stored};
-    use std::{
-        collections::BTreeMap,
-        sync::{Arc, Mutex},
-    };
-
-    /// Files in memory.
-    #[derive(Clone, Default)]
-    struct Files(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
-
-    #[async_trait]
-    impl Sink for Files {
-        async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
-            Ok(Box::new(Writer { files: self.clone(), path: path.to_owned(), bytes: Vec::new() }))
-        }
-        async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
-            let files = self.0.lock().expect("lock");
-            files.get(path).cloned().ok_or_else(|| SinkError::Missing(path.to_owned()))
-        }
-        async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {
-            let files = self.0.lock().expect("lock");
-            let below = files.iter().filter(|(path, _)| path.starts_with(&format!("{folder}/")));
-            Ok(below.map(|(path, bytes)| Stored { path: path.clone(), bytes: bytes.len() as u64 }).collect())
-        }
-        async fn folders(&self) -> Result<Vec<String>, SinkError> {
-            Ok(vec![REGISTRY_FOLDER.to_owned()])
-        }
-        async fn remove(&self, path: &str) -> Result<(), SinkError> {
-            self.0.lock().expect("lock").remove(path);
-            Ok(())
-        }
-        async fn sweep(&self, _folder: &str) -> Result<(), SinkError> {
-            Ok(())
-        }
-        fn locate(&self, path: &str) -> String {
-            path.to_owned()
-        }
-    }
-
-    struct Writer {
-        files: Files,
-        path: String,
-        bytes: Vec<u8>,
-    }
-
-    #[async_trait]
-    impl ObjectWriter for Writer {
-        async fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
-            self.bytes.extend(bytes);
-            Ok(())
-        }
-        async fn commit(self: Box<Self>) -> Result<(), SinkError> {
-            self.files.0.lock().expect("lock").insert(self.path, self.bytes);
-            Ok(())
-        }
-    }
+    use fleetscan_proto::{RegisteredAccount, SealedGrant};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_770_000_000 + second).expect("a time")
@@ -207,7 +151,7 @@ mod tests {
             for account in &accounts {
                 assert!(registry.put_registered(account).await.expect("put"));
             }
-            let files = Files::default();
+            let files = Mortal::default();
             let (written, path) = write(&files, &registry, at(60)).await.expect("written");
             assert_eq!(written, count as u64);
             let text = files.read(&path).await.expect("there");
@@ -220,7 +164,7 @@ mod tests {
     async fn only_so_many_copies_are_kept_and_they_are_the_newest() {
         let folder = tempfile::tempdir().expect("a folder");
         let registry = EmbeddedStore::open(folder.path()).expect("opens");
-        let files = Files::default();
+        let files = Mortal::default();
         let mut paths = Vec::new();
         for hour in 0..KEPT as i64 + 3 {
             paths.push(write(&files, &registry, at(hour * 3_600)).await.expect("written").1);

@@ -15,7 +15,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// A sink in memory that is "killed" after so many changes.
 #[derive(Clone, Default)]
-struct Mortal {
+pub(crate) struct Mortal {
     files: Arc<Mutex<Files>>,
     /// Changes left; `None`: it lives for ever.
     left: Arc<Mutex<Option<u64>>>,

@@ -128,15 +128,25 @@ async fn a_scan_that_died_while_finalising_is_finished_by_the_next_run() {
     assert_eq!(manifest.records.values().sum::<u64>(), 2 * CELLS);
 }
 
+/// Everything is read, and the scan cannot be ended.
+async fn all_but_ended(world: &mut World) {
+    world.sink.refuse(Some("manifest.json"));
+    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
+    world.sink.refuse(None);
+}
+
+/// So it stands, and a part is damaged before another process goes on.
+async fn damaged_before_its_end(world: &mut World) {
+    all_but_ended(world).await;
+    let part = world.sink.paths().into_iter().find(|path| path.contains("/records/")).unwrap();
+    world.sink.put(&part, b"damaged".to_vec());
+    world.restart();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cell_whose_part_is_damaged_is_read_anew() {
     let mut world = World::of(1);
-    world.sink.refuse(Some("manifest.json"));
-    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
-    let part = world.sink.paths().into_iter().find(|path| path.contains("/records/")).unwrap();
-    world.sink.put(&part, b"damaged".to_vec());
-    world.sink.refuse(None);
-    world.restart();
+    damaged_before_its_end(&mut world).await;
     let (scan, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert!(manifest.complete);
     assert_eq!(manifest.records.values().sum::<u64>(), CELLS);
@@ -189,9 +199,7 @@ async fn a_cancelled_scan_ends_though_a_part_cannot_be_read() {
 #[tokio::test(start_paused = true)]
 async fn a_folder_without_any_of_the_files_is_waited_for_until_the_deadline() {
     let mut world = World::of(1);
-    world.sink.refuse(Some("manifest.json"));
-    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
-    world.sink.refuse(None);
+    all_but_ended(&mut world).await;
     let files = world.sink.take("/records/");
     world.restart();
     let ended = world.scan_until(CancellationToken::new(), |_, _| panic!("nothing is read anew")).await;
@@ -220,9 +228,7 @@ async fn a_folder_without_any_of_the_files_is_waited_for_until_the_deadline() {
 async fn files_that_are_gone_are_read_anew_though_a_whole_page_of_the_ledger_lists_only_them() {
     // More lines than a page of the ledger has, and what is left is on the second.
     let mut world = World::of(54);
-    world.sink.refuse(Some("manifest.json"));
-    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
-    world.sink.refuse(None);
+    all_but_ended(&mut world).await;
     for number in 1..=52 {
         assert!(!world.sink.take(&format!("cell_account=a{}", id(number))).is_empty());
     }
@@ -249,12 +255,7 @@ async fn results_that_were_away_for_as_long_as_parts_are_asked_for_open_no_cell_
 #[tokio::test(start_paused = true)]
 async fn a_paused_account_is_not_read_anew() {
     let mut world = World::of(1);
-    world.sink.refuse(Some("manifest.json"));
-    let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
-    let part = world.sink.paths().into_iter().find(|path| path.contains("/records/")).unwrap();
-    world.sink.put(&part, b"damaged".to_vec());
-    world.sink.refuse(None);
-    world.restart();
+    damaged_before_its_end(&mut world).await;
     let mut status = world.store.account_status(&id(1)).await.unwrap().unwrap();
     status.state = AccountState::Paused;
     world.store.set_account_status(&status).await.unwrap();
