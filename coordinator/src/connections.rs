@@ -1,7 +1,10 @@
 //! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
 //! a copy of it all.
 
+mod walk;
 mod word;
+
+pub use walk::Walk;
 
 use crate::{ScanError, dispatch::PAGE};
 use fleetscan_backends::{KeyError, Keyring};
@@ -310,19 +313,12 @@ impl Connections {
 
     /// Every account, disconnected ones included.
     pub async fn accounts(&self) -> Result<Vec<RegisteredAccount>, StoreError> {
-        self.each_account(|account| account).await
-    }
-
-    async fn each_account(
-        &self,
-        keep: impl Fn(RegisteredAccount) -> RegisteredAccount,
-    ) -> Result<Vec<RegisteredAccount>, StoreError> {
         let mut all: Vec<RegisteredAccount> = Vec::new();
         loop {
             let after = all.last().map(|account| account.id.clone());
             let page = self.registry.registered_accounts(after.as_ref(), PAGE).await?;
             let last_page = page.len() < PAGE;
-            all.extend(page.into_iter().map(&keep));
+            all.extend(page);
             if last_page {
                 return Ok(all);
             }
@@ -337,36 +333,16 @@ impl Connections {
 
     /// Every account with its standing.
     pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let accounts = self.accounts().await?;
-        self.with_standing(accounts).await
-    }
-
-    /// Every account with its standing, but for what its owner was told of: some ten thousand bytes of each, which a process
-    /// that looks at all of them again and again has no use for.
-    pub async fn overview(&self) -> Result<Vec<Listed>, StoreError> {
-        let accounts = self.each_account(|account| RegisteredAccount { told: None, ..account }).await?;
-        self.with_standing(accounts).await
-    }
-
-    async fn with_standing(&self, accounts: Vec<RegisteredAccount>) -> Result<Vec<Listed>, StoreError> {
-        let mut statuses = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = self.store.account_statuses(after.as_ref(), PAGE).await?;
-            after = page.last().map(|status| status.account.clone());
-            let last_page = page.len() < PAGE;
-            statuses.extend(page.into_iter().map(|status| (status.account.clone(), status)));
-            if last_page {
-                break;
-            }
+        let (mut all, mut walk) = (Vec::new(), self.walk());
+        while let Some(page) = walk.next().await? {
+            all.extend(page);
         }
-        Ok(accounts
-            .into_iter()
-            .map(|account| {
-                let status = statuses.remove(&account.id);
-                Listed { account, status }
-            })
-            .collect())
+        Ok(all)
+    }
+
+    /// Every account with its standing, for who need not hold them all.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk::of(self)
     }
 
     /// A copy of the registry, to be restored elsewhere or after a loss.

@@ -82,9 +82,8 @@ pub async fn prune(
 async fn sound(sink: &dyn Sink, id: &ScanId) -> Result<Option<Manifest>, ScanError> {
     let manifest = whole_again(sink, id).await?;
     if manifest.is_some() {
-        for line in read_ledger(sink, &ResultPaths(id).ledger()).await.map_err(not_there)? {
-            line?;
-        }
+        let mut ledger = read_ledger(sink, &ResultPaths(id).ledger()).await.map_err(not_there)?;
+        blocking(move || ledger.try_for_each(|line| line.map(drop))).await?;
     }
     Ok(manifest)
 }
@@ -148,12 +147,25 @@ async fn needed_lines(sink: &dyn Sink, ended: &[Manifest], keep: usize) -> Resul
         readers.push(read_ledger(sink, &ResultPaths(&manifest.scan).ledger()).await?);
     }
     let mut needed = vec![Vec::new(); ended.len() - keep];
-    let mut ledgers = Ledgers::new(readers);
-    while let Some(lines) = ledgers.next_cell()? {
-        let newest = lines.iter().find(|(_, line)| line.outcome == Outcome::Complete).map(|(at, _)| *at);
-        for (at, _) in lines.iter().filter(|(at, _)| *at >= keep) {
-            needed[at - keep].push(newest == Some(*at));
+    blocking(move || {
+        let mut ledgers = Ledgers::new(readers);
+        while let Some(lines) = ledgers.next_cell()? {
+            let newest = lines.iter().find(|(_, line)| line.outcome == Outcome::Complete).map(|(at, _)| *at);
+            for (at, _) in lines.iter().filter(|(at, _)| *at >= keep) {
+                needed[at - keep].push(newest == Some(*at));
+            }
         }
+        Ok(needed)
+    })
+    .await
+}
+
+/// Millions of lines are read on a thread of their own: whoever leads has a lease to renew meanwhile.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SinkError> + Send + 'static,
+) -> Result<T, ScanError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(panic) => Err(ScanError::Internal(format!("reading a ledger: {panic}"))),
     }
-    Ok(needed)
 }

@@ -1,6 +1,9 @@
 use crate::ScanError;
-use fleetscan_proto::{LedgerLine, Manifest, ObjectWriter, ResultPaths, ScanId, Sink, SinkError};
-use std::io::{BufRead as _, BufReader, Write as _};
+use fleetscan_proto::{LedgerLine, Manifest, ObjectWriter, Opened, ResultPaths, ScanId, Sink, SinkError};
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    sync::Arc,
+};
 
 /// Layout version of a scan's files.
 pub(crate) const FORMAT: u32 = 1;
@@ -62,17 +65,32 @@ impl Iterator for LedgerReader {
 }
 
 impl LedgerReader {
-    /// Over the packed bytes of a ledger file.
-    pub(crate) fn over(bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Self, SinkError> {
-        let unpacked = zstd::Decoder::new(std::io::Cursor::new(bytes));
+    /// Over a ledger file that was opened, from its beginning.
+    pub(crate) fn over(packed: Arc<dyn Opened>) -> Result<Self, SinkError> {
+        let unpacked = zstd::Decoder::new(FromStart { packed, at: 0 });
         let unpacked = unpacked.map_err(|error| SinkError::Damaged(error.to_string()))?;
         Ok(Self { lines: Some(Box::new(BufReader::new(unpacked).lines())) })
     }
 }
 
-/// Opens a ledger file at a path below the sink's root. Only its packed bytes are held in memory.
+/// Opens a ledger file at a path below the sink's root. A few lines of it are held in memory, and, where the sink has
+/// nothing better, its packed bytes. Reading it may block.
 pub async fn read_ledger(sink: &dyn Sink, path: &str) -> Result<LedgerReader, SinkError> {
-    LedgerReader::over(sink.read(path).await?)
+    LedgerReader::over(sink.open(path).await?)
+}
+
+/// Reads an opened file from its start to its end.
+struct FromStart {
+    packed: Arc<dyn Opened>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.packed.read_at(buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
 }
 
 /// The manifest of a scan; `None` where it has none: then it is under way, or its files are being changed.

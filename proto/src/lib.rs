@@ -57,7 +57,7 @@ pub use record::Record;
 pub use region::{DEFAULT_REGIONS, KNOWN_REGIONS, is_region_shaped, partition_of};
 pub use registry::{AccountRegistry, RegisteredAccount, SealedGrant, Told};
 pub use scan::{ScanAccount, ScanAccountState, ScanCounts, ScanRow, ScanSpec, ScanState};
-pub use sink::{Alone, ObjectWriter, Sink, SinkError, Stored};
+pub use sink::{Alone, ObjectWriter, Opened, Sink, SinkError, Stored};
 pub use standing::{AccountChange, AccountState, AccountStatus, AssumeDenial};
 pub use store::{LearnedFactor, Store, StoreError};
 pub use task::{Lane, Task, TaskKind, WIRE_VERSION};

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use std::{io, sync::Arc};
 
 /// Why results could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,11 @@ pub trait Sink: Send + Sync + 'static {
     async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError>;
     /// The whole of a file.
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError>;
+    /// A file to be read piece by piece, and more than once: what was there when it was opened, however it is replaced
+    /// meanwhile. A place that has nothing better holds the whole of it in memory.
+    async fn open(&self, path: &str) -> Result<Arc<dyn Opened>, SinkError> {
+        Ok(Arc::new(self.read(path).await?))
+    }
     /// All files below a folder, unordered; empty where there is no such folder. Files that were begun and never
     /// committed are not among them.
     async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError>;
@@ -67,6 +73,21 @@ pub trait Sink: Send + Sync + 'static {
     }
     /// Where a person finds a path: a file path or a URL.
     fn locate(&self, path: &str) -> String;
+}
+
+/// A file of a sink's that was opened.
+pub trait Opened: Send + Sync {
+    /// Fills `buffer` with what begins `at` so many bytes; answers how many bytes, and none at the end. It may block.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+}
+
+impl Opened for Vec<u8> {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    }
 }
 
 /// The right to change older results, until it is dropped.

@@ -52,9 +52,7 @@ def broker(shared):
 @pytest.fixture
 def team(fleetscan, broker, tmp_path):
     """A fleet whose accounts are connected: a coordinator and some workers."""
-    # As docs/redis.md asks for: with `everysec`, a server whose disk is slow answers before it writes.
-    redis = servers.Redis(tmp_path / "redis", "--appendfsync", "always")
-    team = fleet.Fleet(fleetscan, tmp_path, WORLD, rabbit=broker, redis=redis)
+    team = fleet.Fleet(fleetscan, tmp_path, WORLD, rabbit=broker)
     team.scope = SCOPE
     try:
         team.connect()

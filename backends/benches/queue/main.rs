@@ -28,6 +28,10 @@ use cpu::Cpu;
 use fleet::Fleet;
 use std::time::Duration;
 
+/// As the command has it, for both ways.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Accounts that the tasks are spread over.
 const ACCOUNTS: usize = 500;
 /// Tasks that a worker holds: the command's default.

@@ -1,7 +1,8 @@
 use super::{
     CoordinatorState, FleetOptions, FleetParts, LEAD, Metrics,
     breaker::{self, Breaker, Force},
-    newcomers::Newcomers,
+    metrics::Tally,
+    newcomers::{Candidates, Newcomers},
     registry_backup::RegistryBackup,
     schedule::Schedule,
     waiting::WaitingScans,
@@ -360,9 +361,16 @@ impl<'a> Leader<'a> {
                 clock: Arc::clone(&self.parts.clock),
             };
             let schedule = self.options.schedule.as_ref();
-            let accounts = desk.overview().await?;
-            self.metrics.tell_accounts(&accounts, self.parts.clock.now(), schedule.map(|schedule| schedule.every));
-            self.newcomers.look(self.parts, schedule, &accounts).await?;
+            let (mut tally, mut candidates) = (Tally::at(self.parts.clock.now()), Candidates::default());
+            let mut walk = desk.walk();
+            while let Some(page) = walk.next().await? {
+                for one in &page {
+                    tally.add(one, schedule.map(|schedule| schedule.every));
+                    candidates.add(one);
+                }
+            }
+            self.metrics.tell_accounts(&tally);
+            self.newcomers.look(self.parts, schedule, candidates).await?;
         }
         Ok(())
     }

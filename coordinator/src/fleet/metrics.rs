@@ -206,25 +206,45 @@ impl Metrics {
     }
 
     /// Sets what a look at all accounts tells; dearer, and so done less often.
-    pub(crate) fn tell_accounts(&self, accounts: &[Listed], now: jiff::Timestamp, every: Option<Duration>) {
+    pub(crate) fn tell_accounts(&self, tally: &Tally) {
         for state in AccountState::ALL {
-            let count = accounts.iter().filter(|account| account.state() == state).count();
-            self.accounts.with(&[state.as_str()]).set(signed(count as u64));
+            self.accounts.with(&[state.as_str()]).set(tally.states.get(state.as_str()).copied().unwrap_or_default());
         }
-        let connected = |one: &&Listed| {
-            matches!(one.state(), AccountState::Pending | AccountState::Active | AccountState::Degraded)
-        };
-        let older = |age: Duration| {
-            let count = accounts.iter().filter(connected).filter(|one| {
-                let last = one.status.as_ref().and_then(|status| status.last_success).unwrap_or(one.account.added_at);
-                Duration::try_from(now.duration_since(last)).is_ok_and(|since| since > age)
-            });
-            signed(count.count() as u64)
-        };
-        for (label, age) in STALE {
-            self.stale.with(&[label]).set(older(age));
+        for ((label, _), count) in STALE.iter().zip(tally.stale) {
+            self.stale.with(&[label]).set(count);
         }
-        self.overdue.set(every.map_or(0, |every| older(every.saturating_mul(2))));
+        self.overdue.set(tally.overdue);
+    }
+}
+
+/// What is counted of all accounts, one by one.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    now: jiff::Timestamp,
+    states: BTreeMap<&'static str, i64>,
+    /// In the order of [`STALE`].
+    stale: [i64; STALE.len()],
+    overdue: i64,
+}
+
+impl Tally {
+    pub(crate) fn at(now: jiff::Timestamp) -> Self {
+        Self { now, states: BTreeMap::new(), stale: [0; STALE.len()], overdue: 0 }
+    }
+
+    /// `every`: how often the schedule has it read.
+    pub(crate) fn add(&mut self, one: &Listed, every: Option<Duration>) {
+        let state = one.state();
+        *self.states.entry(state.as_str()).or_default() += 1;
+        if !matches!(state, AccountState::Pending | AccountState::Active | AccountState::Degraded) {
+            return;
+        }
+        let last = one.status.as_ref().and_then(|status| status.last_success).unwrap_or(one.account.added_at);
+        let age = Duration::try_from(self.now.duration_since(last)).unwrap_or_default();
+        for ((_, limit), count) in STALE.iter().zip(&mut self.stale) {
+            *count += i64::from(age > *limit);
+        }
+        self.overdue += i64::from(every.is_some_and(|every| age > every.saturating_mul(2)));
     }
 }
 
@@ -258,6 +278,11 @@ mod tests {
         };
         Listed { account, status: None }
     }
+    fn tally(accounts: &[Listed], now: jiff::Timestamp, every: Option<Duration>) -> Tally {
+        let mut tally = Tally::at(now);
+        accounts.iter().for_each(|one| tally.add(one, every));
+        tally
+    }
     fn value(metrics: &Metrics, name: &str, label: Option<&str>) -> f64 {
         let families = metrics.registry().gather();
         let family = families.iter().find(|family| family.name() == name).expect(name);
@@ -271,10 +296,10 @@ mod tests {
         let metrics = Metrics::default();
         let series = || metrics.registry().gather().iter().map(|family| family.get_metric().len()).sum::<usize>();
         let now = jiff::Timestamp::from_second(1_000_000).expect("time");
-        metrics.tell_accounts(&[account(0, now)], now, None);
+        metrics.tell_accounts(&tally(&[account(0, now)], now, None));
         let before = series();
         let many: Vec<Listed> = (0..3_000).map(|n| account(n, now)).collect();
-        metrics.tell_accounts(&many, now, None);
+        metrics.tell_accounts(&tally(&many, now, None));
         assert_eq!(series(), before);
     }
 
@@ -283,10 +308,10 @@ mod tests {
         let metrics = Metrics::default();
         let hours = |n: i64| jiff::Timestamp::from_second(n * 3_600).expect("time");
         let accounts = [account(1, hours(0)), account(2, hours(20))];
-        metrics.tell_accounts(&accounts, hours(30), Some(Duration::from_secs(12 * 3_600)));
+        metrics.tell_accounts(&tally(&accounts, hours(30), Some(Duration::from_secs(12 * 3_600))));
         assert_eq!(value(&metrics, "fleetscan_accounts_overdue", None), 1.0);
         assert_eq!(value(&metrics, "fleetscan_accounts_stale", Some("24h")), 1.0);
-        metrics.tell_accounts(&accounts, hours(30), None);
+        metrics.tell_accounts(&tally(&accounts, hours(30), None));
         assert_eq!(value(&metrics, "fleetscan_accounts_overdue", None), 0.0);
     }
 

@@ -4,7 +4,7 @@ use super::{FleetParts, ScheduleOptions, StartRequest, start};
 use crate::{Listed, ScanError};
 use fleetscan_proto::{AccountId, AccountState, Lane, StoreError};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -21,22 +21,38 @@ pub(super) struct Newcomers {
     tried: HashMap<AccountId, Instant>,
 }
 
+/// Who might be a newcomer, gathered from all accounts.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    new: BTreeSet<AccountId>,
+    /// There is a connected account that is not new.
+    others: bool,
+}
+
+impl Candidates {
+    pub(super) fn add(&mut self, one: &Listed) {
+        if is_new(one) {
+            self.new.insert(one.account.id.clone());
+        } else {
+            self.others |= one.account.grant.is_some();
+        }
+    }
+}
+
 impl Newcomers {
-    /// Looks among all accounts. Only where there is a schedule: without one, nothing is scanned unasked.
+    /// Begins a scan of those that are due. Only where there is a schedule: without one, nothing is scanned unasked.
     pub(super) async fn look(
         &mut self,
         parts: &FleetParts,
         schedule: Option<&ScheduleOptions>,
-        accounts: &[Listed],
+        candidates: Candidates,
     ) -> Result<(), StoreError> {
         let Some(schedule) = schedule else { return Ok(()) };
-        let new: HashSet<&AccountId> = accounts.iter().filter(|a| is_new(a)).map(|a| &a.account.id).collect();
+        let Candidates { new, others } = candidates;
         self.tried.retain(|id, at| new.contains(id) && at.elapsed() < AGAIN);
-        let mut due: Vec<AccountId> = new.into_iter().filter(|id| !self.tried.contains_key(*id)).cloned().collect();
-        due.sort_unstable();
-        due.truncate(AT_ONCE);
+        let due: Vec<AccountId> = new.into_iter().filter(|id| !self.tried.contains_key(id)).take(AT_ONCE).collect();
         // Where every account is new, the schedule reads all of them anyhow.
-        if due.is_empty() || accounts.iter().all(|a| is_new(a) || a.account.grant.is_none()) {
+        if due.is_empty() || !others {
             return Ok(());
         }
         let request = StartRequest {

@@ -12,7 +12,8 @@ use crate::{
     parts::PartTrouble,
 };
 use fleetscan_proto::{
-    AccountId, Count, LedgerLine, Manifest, Outcome, PartName, ResultPaths, ScanId, Sink, SinkError, Stored, WorkTotals,
+    AccountId, Count, LedgerLine, Manifest, Opened, Outcome, PartName, ResultPaths, ScanId, Sink, SinkError, Stored,
+    WorkTotals,
 };
 use futures_util::{StreamExt as _, stream};
 use std::{
@@ -49,21 +50,14 @@ pub(super) struct Gone {
     pub(super) bytes: u64,
 }
 
-/// A ledger's packed bytes, which several passes read.
-#[derive(Clone)]
-struct Packed(Arc<Vec<u8>>);
-
-impl AsRef<[u8]> for Packed {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
+/// A ledger as it was before its change: several passes read it.
+type Packed = Arc<dyn Opened>;
 
 /// Leaves of a scan what `keep` says. `manifest`: the present one, with what shall stand in the new one beside counts.
 pub(super) async fn rewrite(sink: &dyn Sink, manifest: Manifest, keep: Keep<'_>) -> Result<Gone, ScanError> {
     let id = manifest.scan.clone();
     let paths = ResultPaths(&id);
-    let ledger = Packed(Arc::new(sink.read(&paths.ledger()).await?));
+    let ledger = sink.open(&paths.ledger()).await?;
     let next = counted(sink, manifest, &ledger, keep, true).await?;
     change(sink, next, &ledger, keep, false).await
 }
@@ -72,8 +66,8 @@ pub(super) async fn rewrite(sink: &dyn Sink, manifest: Manifest, keep: Keep<'_>)
 pub(super) async fn resume(sink: &dyn Sink, next: Manifest) -> Result<Option<Manifest>, ScanError> {
     let id = next.scan.clone();
     let paths = ResultPaths(&id);
-    let ledger = match sink.read(&paths.ledger()).await {
-        Ok(bytes) => Packed(Arc::new(bytes)),
+    let ledger = match sink.open(&paths.ledger()).await {
+        Ok(ledger) => ledger,
         Err(SinkError::Missing(_)) => {
             remove(sink, &id, None).await?;
             return Ok(None);
@@ -114,7 +108,7 @@ async fn counted(
     let (mut cells, mut totals) = (BTreeMap::<Outcome, u64>::new(), WorkTotals::default());
     let (mut kept, mut gone) = (0_u64, 0_u64);
     let (mut accounts, mut last) = (0, None);
-    for (number, line) in LedgerReader::over(ledger.clone())?.enumerate() {
+    for (number, line) in LedgerReader::over(Arc::clone(ledger))?.enumerate() {
         let line = line?;
         let records: u64 = line.parts.iter().map(|part| part.records).sum();
         if !keep.keeps(number, &line) {
@@ -166,7 +160,7 @@ async fn count_records(
     let paths = ResultPaths(scan);
     let mut counts = Count::new();
     let mut batch: Vec<(String, PartName)> = Vec::new();
-    let mut lines = LedgerReader::over(ledger.clone())?.enumerate();
+    let mut lines = LedgerReader::over(Arc::clone(ledger))?.enumerate();
     loop {
         let next = lines.next();
         let over = next.is_none();
@@ -210,7 +204,7 @@ async fn change(
     sink.remove(&paths.manifest()).await?;
     let mut gone = Gone::default();
     let mut file = LedgerWriter::create(sink, &paths.ledger()).await?;
-    for (number, line) in LedgerReader::over(ledger.clone())?.enumerate() {
+    for (number, line) in LedgerReader::over(Arc::clone(ledger))?.enumerate() {
         let line = line?;
         match keep.keeps(number, &line) {
             true => file.write(&line).await?,
@@ -222,7 +216,7 @@ async fn change(
         false => remove_by_account(sink, &paths, ledger, keep).await?,
         true => {
             let mut listed = BTreeSet::new();
-            for line in LedgerReader::over(ledger.clone())? {
+            for line in LedgerReader::over(Arc::clone(ledger))? {
                 let line = line?;
                 listed.extend(line.parts.iter().map(|part| paths.part(&line.cell, &part.name)));
             }
@@ -248,7 +242,7 @@ async fn remove_by_account(
     let mut gone = Gone::default();
     let mut account: Option<AccountId> = None;
     let (mut listed, mut changed) = (BTreeSet::new(), false);
-    let mut lines = LedgerReader::over(ledger.clone())?.enumerate();
+    let mut lines = LedgerReader::over(Arc::clone(ledger))?.enumerate();
     loop {
         let next = lines.next().map(|(number, line)| line.map(|line| (number, line))).transpose()?;
         let of = next.as_ref().map(|(_, line)| &line.cell.account);

@@ -113,21 +113,24 @@ impl Live {
         let wanted = query.text.trim().to_lowercase();
         let mut found = 0;
         let (mut accounts, mut more) = (Vec::new(), false);
-        for one in self.connections().overview().await? {
-            let line = line(&one);
-            let has = |text: &str| text.to_lowercase().contains(&wanted);
-            let fits = has(line.id.as_str()) || line.name.as_deref().is_some_and(has) || has(&line.customer);
-            if !fits || query.state.is_some_and(|state| state != line.status) {
-                continue;
-            }
-            found += 1;
-            if query.after.as_ref().is_some_and(|after| line.id <= *after) {
-                continue;
-            }
-            if accounts.len() < query.limit {
-                accounts.push(line);
-            } else {
-                more = true;
+        let desk = self.connections();
+        let mut walk = desk.walk();
+        while let Some(page) = walk.next().await? {
+            for line in page.iter().map(line) {
+                let has = |text: &str| text.to_lowercase().contains(&wanted);
+                let fits = has(line.id.as_str()) || line.name.as_deref().is_some_and(has) || has(&line.customer);
+                if !fits || query.state.is_some_and(|state| state != line.status) {
+                    continue;
+                }
+                found += 1;
+                if query.after.as_ref().is_some_and(|after| line.id <= *after) {
+                    continue;
+                }
+                if accounts.len() < query.limit {
+                    accounts.push(line);
+                } else {
+                    more = true;
+                }
             }
         }
         let next = accounts.last().filter(|_| more).map(|last| last.id.clone());

@@ -69,8 +69,12 @@ impl Sampler {
         }
         if self.counted.is_none_or(|at| at.elapsed() >= ACCOUNTS_EVERY) {
             self.accounts = AccountState::ALL.map(|state| (state.as_str(), 0)).into();
-            for one in live.connections().overview().await? {
-                *self.accounts.entry(one.state().as_str()).or_default() += 1;
+            let desk = live.connections();
+            let mut walk = desk.walk();
+            while let Some(page) = walk.next().await? {
+                for one in page {
+                    *self.accounts.entry(one.state().as_str()).or_default() += 1;
+                }
             }
             self.counted = Some(now);
         }

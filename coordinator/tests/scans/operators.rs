@@ -48,6 +48,32 @@ impl Desk {
 }
 
 #[tokio::test]
+async fn a_walk_meets_every_account_with_its_own_standing() {
+    let Desk { connections, store, _folder } = desk(status(AccountState::Active, 7), Vec::new()).await;
+    // Some are registered and were never looked at, some have a standing and are not registered; pages end anywhere.
+    for n in (0..400).filter(|n| n % 3 != 0) {
+        assert!(store.put_registered(&RegisteredAccount { id: id(n), ..connected() }).await.expect("written"));
+    }
+    for n in (0..400).filter(|n| n % 5 != 0) {
+        let stands = AccountStatus { account: id(n), ..status(AccountState::Degraded, n as i64) };
+        store.set_account_status(&stands).await.expect("set");
+    }
+    let (mut met, mut walk) = (Vec::new(), connections.walk());
+    while let Some(page) = walk.next().await.expect("readable") {
+        assert!(page.len() <= 64);
+        met.extend(page);
+    }
+    let registered = connections.accounts().await.expect("readable");
+    assert_eq!(met.iter().map(|one| one.account.clone()).collect::<Vec<_>>(), registered);
+    for one in &met {
+        assert_eq!(one.status, store.account_status(&one.account.id).await.expect("readable"));
+    }
+    let known = met.iter().filter(|one| one.status.is_some()).count();
+    assert!(known > 200 && known < met.len(), "{known} of {}", met.len());
+    assert_eq!(connections.list().await.expect("readable"), met);
+}
+
+#[tokio::test]
 async fn what_another_operator_does_meanwhile_is_not_undone() {
     let removed = status(AccountState::Disconnected, 9);
     let resumed = desk(status(AccountState::Paused, 1), vec![removed.clone()]).await;

@@ -9,6 +9,7 @@ macro_rules! sink_conformance {
         $crate::sink::conformance::sink_conformance!(@cases $made,
             a_file_appears_whole_or_not_at_all
             what_was_there_is_replaced_at_the_commit
+            an_opened_file_stays_what_it_was
             a_writer_dropped_without_a_commit_leaves_nothing
             a_file_may_be_empty_or_large
             only_the_files_below_a_folder_are_listed
@@ -68,6 +69,25 @@ pub(super) async fn what_was_there_is_replaced_at_the_commit(sink: &impl Sink) {
     writer.commit().await.expect("commits");
     assert_eq!(sink.read("a/file").await.expect("reads"), b"second");
     assert_eq!(files(sink, "a").await, names(&["a/file"]));
+}
+
+pub(super) async fn an_opened_file_stays_what_it_was(sink: &impl Sink) {
+    let whole: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    put(sink, "a/file", &whole).await;
+    let opened = sink.open("a/file").await.expect("opens");
+    put(sink, "a/file", b"another").await;
+    sink.remove("a/file").await.expect("removes");
+    for _ in 0..2 {
+        let (mut read, mut piece) = (Vec::new(), vec![0; 70_001]);
+        loop {
+            match opened.read_at(&mut piece, read.len() as u64).expect("reads") {
+                0 => break,
+                length => read.extend_from_slice(&piece[..length]),
+            }
+        }
+        assert!(read == whole);
+    }
+    assert!(matches!(sink.open("a/file").await, Err(SinkError::Missing(_))));
 }
 
 pub(super) async fn a_writer_dropped_without_a_commit_leaves_nothing(sink: &impl Sink) {

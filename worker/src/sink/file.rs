@@ -1,9 +1,10 @@
 use super::{
     check_path,
     folders::{Folders, make_root, sync, walk},
+    opened::OpenedFile,
 };
 use async_trait::async_trait;
-use fleetscan_proto::{Alone, ObjectWriter, Sink, SinkError, Stored};
+use fleetscan_proto::{Alone, ObjectWriter, Opened, Sink, SinkError, Stored};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Write as _},
@@ -131,6 +132,12 @@ impl Sink for FileSink {
     async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
         let path = self.path(path)?;
         blocking(move || fs::read(&path).map_err(|e| sink_error(&path, &e))).await
+    }
+
+    async fn open(&self, path: &str) -> Result<Arc<dyn Opened>, SinkError> {
+        let path = self.path(path)?;
+        let file = blocking(move || File::open(&path).map_err(|e| sink_error(&path, &e))).await?;
+        Ok(Arc::new(OpenedFile(file)))
     }
 
     async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {

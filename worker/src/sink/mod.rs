@@ -5,6 +5,7 @@ mod by_scan;
 mod conformance;
 mod file;
 mod folders;
+mod opened;
 mod records;
 mod s3;
 

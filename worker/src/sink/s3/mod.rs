@@ -14,15 +14,15 @@ mod writer;
 pub use place::BucketPlace;
 pub use trouble::ACTIONS;
 
-use super::SinkOptions;
+use super::{SinkOptions, opened::OpenedFile};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::{
     Client,
     types::{Delete, ObjectIdentifier},
 };
-use fleetscan_proto::{ObjectWriter, Sink, SinkError, Stored};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use fleetscan_proto::{ObjectWriter, Opened, Sink, SinkError, Stored};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 use trouble::Trouble;
 use writer::S3Writer;
@@ -110,13 +110,9 @@ impl S3Sink {
     }
 }
 
-#[async_trait]
-impl Sink for S3Sink {
-    async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
-        Ok(Box::new(S3Writer::new(Arc::clone(&self.0), self.0.place.key(path)?)))
-    }
-
-    async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+impl S3Sink {
+    /// Writes an object into what `begin` makes; an answer that breaks off is asked for again, into a new one.
+    async fn fetch<W: io::Write>(&self, path: &str, begin: impl Fn() -> io::Result<W>) -> Result<W, SinkError> {
         let (bucket, key) = (&self.0, self.0.place.key(path)?);
         let client = bucket.client().await?;
         for reading in 1.. {
@@ -129,13 +125,40 @@ impl Sink for S3Sink {
                     return Err(if missing { trouble.missing() } else { trouble.of(&error) });
                 }
             };
-            match answer.body.collect().await {
-                Ok(bytes) => return Ok(bytes.to_vec()),
-                Err(_) if reading < READINGS => tokio::time::sleep(Duration::from_millis(200)).await,
-                Err(_) => break,
+            let local = |error| SinkError::Unavailable(format!("{}: a temporary copy: {error}", self.locate(path)));
+            let (mut copy, mut body) = (begin().map_err(local)?, answer.body);
+            loop {
+                match body.next().await {
+                    Some(Ok(bytes)) => copy.write_all(&bytes).map_err(local)?,
+                    None => return Ok(copy),
+                    Some(Err(_)) => break,
+                }
             }
+            if reading == READINGS {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Err(SinkError::Unavailable(format!("{}: the answer broke off", self.locate(path))))
+    }
+}
+
+#[async_trait]
+impl Sink for S3Sink {
+    async fn create(&self, path: &str) -> Result<Box<dyn ObjectWriter>, SinkError> {
+        Ok(Box::new(S3Writer::new(Arc::clone(&self.0), self.0.place.key(path)?)))
+    }
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>, SinkError> {
+        self.fetch(path, || Ok(Vec::new())).await
+    }
+
+    async fn open(&self, path: &str) -> Result<Arc<dyn Opened>, SinkError> {
+        // A container may have no place for such a file.
+        if tempfile::tempfile().is_err() {
+            return Ok(Arc::new(self.read(path).await?));
+        }
+        Ok(Arc::new(OpenedFile(self.fetch(path, tempfile::tempfile).await?)))
     }
 
     async fn entries(&self, folder: &str) -> Result<Vec<Stored>, SinkError> {
