@@ -1,16 +1,18 @@
 //! Publishes again what the queue lost.
 
 use crate::{ScanError, dispatch::PAGE, error::insist, scan::Run};
-use fleetscan_proto::{AccountId, Begun, Cell, ScanAccountState, Task, TaskKind};
+use fleetscan_proto::{AccountId, Begun, Cell, PendingCell, ScanAccountState, Task, TaskKind};
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// After this many rounds in which the queue seemed to hold everything, cells without progress are published again
-/// all the same: the queue's figures count old copies too.
+/// After this many rounds in which the queue seemed to hold everything, what has waited the longest is published again all
+/// the same: the queue's figures count old copies too.
 const ROUNDS_OF_TRUST: u32 = 4;
+/// So much of it: a copy of what does lie in the queue makes it longer, and waits as long as everything in it.
+const IN_DOUBT: usize = 64;
 
 /// How often, between two rounds, it is asked whether the cells still stand that have done so the longest.
 const OLDEST_EVERY: Duration = Duration::from_secs(5);
@@ -23,9 +25,19 @@ pub(crate) struct Reconciler {
     last: Instant,
     /// When it was last asked whether the oldest still stand.
     asked: Instant,
-    /// Generation and attempts of each pending cell, and since when they are so.
-    seen: HashMap<Cell, (u64, u32, Instant)>,
+    seen: HashMap<Cell, Seen>,
     trusted: u32,
+}
+
+/// A pending cell, as it stood in the last round.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    generation: u64,
+    attempts: u32,
+    /// Since when it has been so.
+    since: Instant,
+    /// How often it was published again since then.
+    again: u32,
 }
 
 impl Reconciler {
@@ -39,55 +51,84 @@ impl Reconciler {
     }
 
     fn oldest(&self) -> Option<(&Cell, Instant)> {
-        let since = |(_, (_, _, since)): &(&Cell, &(u64, u32, Instant))| *since;
-        self.seen.iter().min_by_key(since).map(|(cell, (_, _, since))| (cell, *since))
+        self.seen.iter().map(|(cell, seen)| (cell, seen.since)).min_by_key(|(_, since)| *since)
+    }
+
+    /// How many tasks may be published again in this round, of which the queue lacks so many (`None`: it cannot be asked).
+    fn allowance(&mut self, lacking: Option<u64>) -> usize {
+        match lacking {
+            Some(lacking) if lacking > 0 => {
+                self.trusted = 0;
+                usize::try_from(lacking).unwrap_or(usize::MAX)
+            }
+            _ if self.trusted + 1 >= ROUNDS_OF_TRUST => {
+                self.trusted = 0;
+                IN_DOUBT
+            }
+            _ => {
+                self.trusted += 1;
+                0
+            }
+        }
     }
 }
 
 impl Run<'_> {
-    /// Once a round: cells that are pending under the same generation as a round ago get a new one and are published
-    /// again, so that whatever copy turns up of the old one does nothing.
+    /// Once a round: of the cells that are pending under the same generation as a round ago, as many get a new one and are
+    /// published again as the queue lacks, so that whatever copy turns up of the old one does nothing.
     pub(crate) async fn reconcile(&mut self) -> Result<(), ScanError> {
         if self.reconciler.last.elapsed() < self.options.stuck_after {
             return self.forget_what_moved().await;
         }
         self.reconciler.last = Instant::now();
-        self.reconcile_probes().await?;
-        let all_held = self.queue_holds_everything().await;
-        self.reconciler.trusted = if all_held { self.reconciler.trusted + 1 } else { 0 };
-        let trust = all_held && self.reconciler.trusted < ROUNDS_OF_TRUST;
+        let lacking = self.lacking().await;
+        let allowed = self.reconciler.allowance(lacking);
+        let left = allowed - self.reconcile_probes(allowed).await?;
+        let mut stuck = self.stuck_cells().await?;
+        // In turns, so that one that is only slow keeps none from its turn that is lost.
+        stuck.sort_by_key(|(_, seen)| (seen.again, seen.since));
+        let mut again = 0_u64;
+        for (pending, seen) in stuck.into_iter().take(left) {
+            let store = &self.parts.store;
+            let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, seen.generation))?;
+            let Some(generation) = renewed else { continue };
+            let task = self.task(TaskKind::Cell(pending.cell.clone()), generation);
+            self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
+            // Publishing it again is no progress of its own.
+            self.reconciler.seen.insert(pending.cell, Seen { generation, again: seen.again + 1, ..seen });
+            again += 1;
+        }
+        if again > 0 {
+            tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
+        }
+        Ok(())
+    }
+
+    /// Notes what is pending, and answers those cells that no worker reads and that are as they were a round ago.
+    async fn stuck_cells(&mut self) -> Result<Vec<(PendingCell, Seen)>, ScanError> {
         let alive = self.workers_alive().await?;
         let before = std::mem::take(&mut self.reconciler.seen);
-        let (mut after, mut again, now) = (None, 0_u64, Instant::now());
+        let (mut after, mut stuck, now) = (None, Vec::new(), Instant::now());
         loop {
             let store = &self.parts.store;
             let page = insist!(self.options, store.pending_cells(&self.spec.id, None, after.as_ref(), PAGE))?;
             let last_page = page.len() < PAGE;
             after = page.last().map(|pending| pending.cell.clone());
             for pending in page {
-                let mut generation = pending.generation;
-                let stands = before.get(&pending.cell).filter(|(g, a, _)| (*g, *a) == (generation, pending.attempts));
-                let (stood_still, since) = (stands.is_some(), stands.map_or(now, |(_, _, since)| *since));
+                let (generation, attempts) = (pending.generation, pending.attempts);
+                let stands =
+                    before.get(&pending.cell).filter(|seen| (seen.generation, seen.attempts) == (generation, attempts));
+                let seen = stands.copied().unwrap_or(Seen { generation, attempts, since: now, again: 0 });
+                self.reconciler.seen.insert(pending.cell.clone(), seen);
                 let in_work = pending.begun.as_ref().is_some_and(|begun| self.is_at_work(begun, &alive));
-                if !trust && stood_still && !in_work {
-                    let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, generation))?;
-                    let Some(new) = renewed else { continue };
-                    generation = new;
-                    let task = self.task(TaskKind::Cell(pending.cell.clone()), new);
-                    self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
-                    again += 1;
+                if stands.is_some() && !in_work {
+                    stuck.push((pending, seen));
                 }
-                // Publishing it again is no progress of its own.
-                self.reconciler.seen.insert(pending.cell, (generation, pending.attempts, since));
             }
             if last_page {
-                break;
+                return Ok(stuck);
             }
         }
-        if again > 0 {
-            tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
-        }
-        Ok(())
     }
 
     /// Forgets of the cells that stood still the longest those that have moved since the last round, so that nobody is
@@ -101,8 +142,8 @@ impl Run<'_> {
             let Some((oldest, _)) = self.reconciler.oldest() else { break };
             let oldest = oldest.clone();
             let stands = self.pending_of(&oldest.account).await?;
-            self.reconciler.seen.retain(|cell, (generation, attempts, _)| {
-                cell.account != oldest.account || stands.get(cell) == Some(&(*generation, *attempts))
+            self.reconciler.seen.retain(|cell, seen| {
+                cell.account != oldest.account || stands.get(cell) == Some(&(seen.generation, seen.attempts))
             });
             if self.reconciler.seen.contains_key(&oldest) {
                 break;
@@ -126,15 +167,18 @@ impl Run<'_> {
         }
     }
 
-    async fn reconcile_probes(&mut self) -> Result<(), ScanError> {
+    /// The same with probes, `most` of them. Answers how many were published again.
+    async fn reconcile_probes(&mut self, most: usize) -> Result<usize, ScanError> {
         let stuck_after = self.options.stuck_after;
-        let stuck: Vec<(AccountId, u64)> = self
+        let mut stuck: Vec<(Instant, AccountId, u64)> = self
             .probing
             .iter()
             .filter(|(_, (_, since))| since.elapsed() >= stuck_after)
-            .map(|(account, (generation, _))| (account.clone(), *generation))
+            .map(|(account, (generation, since))| (*since, account.clone(), *generation))
             .collect();
-        for (account, generation) in stuck {
+        stuck.sort_unstable();
+        let mut again = 0;
+        for (_, account, generation) in stuck.into_iter().take(most) {
             let store = &self.parts.store;
             match insist!(self.options, store.renew_probe(&self.spec.id, &account, generation))? {
                 // It has answered, or somebody else gave it another generation: a worker that left it to others, or we
@@ -148,10 +192,11 @@ impl Run<'_> {
                 Some(renewed) => {
                     self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, renewed));
                     self.probing.insert(account, (renewed, Instant::now()));
+                    again += 1;
                 }
             }
         }
-        Ok(())
+        Ok(again)
     }
 
     /// Names of the workers that report, where there is a fleet.
@@ -169,18 +214,30 @@ impl Run<'_> {
         alive.contains(&begun.worker) && Duration::try_from(since).unwrap_or_default() < link.slice + MARGIN
     }
 
-    /// Whether the queue has at least as many tasks as there are cells and probes to be done. What workers hold, their
-    /// reports tell where the broker does not.
-    pub(crate) async fn queue_holds_everything(&self) -> bool {
-        let Ok(depth) = self.parts.queue.depth().await else { return false };
+    /// How many of the tasks that are to be done the queue has not, as far as its figures tell; `None`: they cannot be asked
+    /// for. What workers hold, their reports tell where the broker does not.
+    pub(crate) async fn lacking(&self) -> Option<u64> {
+        let depth = self.parts.queue.depth().await.ok()?;
         let held = match &self.parts.fleet {
             None => depth.held,
-            Some(link) => match link.fleet.workers().await {
-                Ok(reports) => reports.iter().map(|report| report.held).sum(),
-                Err(_) => return false,
-            },
+            Some(link) => link.fleet.workers().await.ok()?.iter().map(|report| report.held).sum(),
         };
         let known = depth.ready + depth.delayed + held + self.outbox.len() as u64;
-        known >= self.counts.pending() + self.probing.len() as u64
+        let needed = self.counts.pending() + self.probing.len() as u64 + self.of_other_scans().await?;
+        Some(needed.saturating_sub(known))
+    }
+
+    /// Cells of other scans, which lie in the same queues.
+    async fn of_other_scans(&self) -> Option<u64> {
+        if self.parts.fleet.is_none() {
+            return Some(0);
+        }
+        let mut pending = 0;
+        for row in self.parts.store.scans_under_way().await.ok()? {
+            if row.spec.id != self.spec.id {
+                pending += self.parts.store.counts(&row.spec.id).await.ok()?.pending();
+            }
+        }
+        Some(pending)
     }
 }

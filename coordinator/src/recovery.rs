@@ -55,7 +55,7 @@ impl Run<'_> {
             if self.outbox.len() >= self.options.window {
                 return Ok(());
             }
-            if kind == Kind::LivingQueue && after.is_none() && self.queue_holds_everything().await {
+            if kind == Kind::LivingQueue && after.is_none() && self.lacking().await == Some(0) {
                 self.recovery = None;
                 return Ok(());
             }

@@ -2,7 +2,7 @@
 
 use crate::world::{CELLS, Reply, World, id};
 use fleetscan_coordinator::{ScanEnd, ScanError};
-use fleetscan_proto::{AccountState, Cell, Outcome, ResultPaths, ScanState, Sink as _, TaskKind};
+use fleetscan_proto::{AccountState, Cell, Outcome, ResultPaths, ScanState, Shards, Sink as _, TaskKind};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
@@ -350,6 +350,61 @@ async fn what_a_wiped_queue_lost_is_published_again() {
     let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert_eq!(manifest.cells["complete"], 5 * CELLS);
     assert!(world.read.lock().unwrap().values().all(|times| *times == 1));
+}
+
+/// A thousand cells that all wait for a quarter of an hour, many rounds of reconciling.
+fn long_queue() -> World {
+    let mut world = World::of(200);
+    world.options.stuck_after = Duration::from_secs(60);
+    world.pace = Duration::from_secs(4);
+    world
+}
+
+/// The most tasks that a queue has had.
+fn watch_the_depth(world: &World) -> Arc<AtomicU64> {
+    let (queue, most) = (world.queue.clone(), Arc::new(AtomicU64::new(0)));
+    let deepest = most.clone();
+    tokio::spawn(async move {
+        loop {
+            let depth = queue.depth().await.unwrap();
+            deepest.fetch_max(depth.ready + depth.delayed + depth.held, SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    most
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_waits_is_not_published_again() {
+    let world = long_queue();
+    let deepest = watch_the_depth(&world);
+    let began = Instant::now();
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert_eq!(manifest.cells["complete"], 200 * CELLS);
+    assert!(began.elapsed() > Duration::from_secs(900), "it was no long wait: {:?}", began.elapsed());
+    assert!(world.read.lock().unwrap().values().all(|times| *times == 1));
+    assert_eq!(world.probes.load(SeqCst), 200, "a probe that waits is still the first");
+    let deepest = deepest.load(SeqCst);
+    assert!(deepest <= 200 * CELLS + 300, "the queue had {deepest} tasks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_long_queue_lost_of_many_is_found() {
+    let world = long_queue();
+    let (deepest, queue) = (watch_the_depth(&world), world.queue.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let thief = queue.consume("thief", 50, Shards::All).await.unwrap();
+        for _ in 0..50 {
+            let stolen = thief.next().await.unwrap().unwrap();
+            thief.ack(stolen.tag).await.unwrap();
+        }
+    });
+    let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
+    assert_eq!(manifest.cells["complete"], 200 * CELLS);
+    assert!(world.read.lock().unwrap().values().all(|times| *times == 1));
+    let deepest = deepest.load(SeqCst);
+    assert!(deepest <= 200 * CELLS + 300, "the queue had {deepest} tasks");
 }
 
 /// Looks each second how old the oldest pending cell is, and that nothing older is told than was true a moment ago.
