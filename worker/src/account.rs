@@ -3,7 +3,7 @@
 use crate::{limiter::AccountBuckets, session::Sessions};
 use fleetscan_proto::{AccountId, LearnedFactor, Store, StoreError, catalogue::Service};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,11 +29,41 @@ pub struct Accounts {
     sessions: Arc<Sessions>,
     open: Mutex<HashMap<AccountId, Arc<AccountContext>>>,
     /// Accounts that were put off keep their limiters for a while: theirs are not full, and neither are AWS's.
-    rested: Mutex<HashMap<AccountId, Arc<AccountContext>>>,
+    rested: Mutex<Rested>,
 }
 
 /// The most accounts whose limiters are kept while none of their tasks is in work.
 const MAX_RESTED: usize = 256;
+
+/// Accounts none of whose tasks is in work. Those that have been so the longest are forgotten first: they are likeliest done.
+#[derive(Debug, Default)]
+struct Rested {
+    accounts: HashMap<AccountId, (u64, Arc<AccountContext>)>,
+    /// Which of them came to rest when.
+    order: BTreeMap<u64, AccountId>,
+    count: u64,
+}
+
+impl Rested {
+    fn take(&mut self, account: &AccountId) -> Option<Arc<AccountContext>> {
+        let (number, context) = self.accounts.remove(account)?;
+        self.order.remove(&number);
+        Some(context)
+    }
+
+    /// Answers who is forgotten for it.
+    fn add(&mut self, context: Arc<AccountContext>) -> Option<AccountId> {
+        let forgotten = if self.accounts.len() < MAX_RESTED { None } else { self.order.pop_first() };
+        let forgotten = forgotten.map(|(_, id)| id);
+        if let Some(id) = &forgotten {
+            self.accounts.remove(id);
+        }
+        self.count += 1;
+        self.order.insert(self.count, context.id().clone());
+        self.accounts.insert(context.id().clone(), (self.count, context));
+        forgotten
+    }
+}
 
 impl Accounts {
     /// Accounts whose buckets are used at `share`.
@@ -67,28 +97,27 @@ impl Accounts {
     /// Forgets the accounts, of those that rest, that are no longer this worker's: their sessions and buckets.
     pub fn forget(&self, gone: impl Fn(&AccountId) -> bool) {
         let mut rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
-        rested.retain(|id, _| {
-            let forgotten = gone(id);
-            if forgotten {
-                self.sessions.forget(id);
-            }
-            !forgotten
-        });
+        let ids: Vec<AccountId> = rested.accounts.keys().filter(|id| gone(id)).cloned().collect();
+        for id in ids {
+            rested.take(&id);
+            self.sessions.forget(&id);
+        }
     }
 
     /// Shows the present factor of every bucket in memory, with its service.
     pub(crate) fn each_factor(&self, show: &mut dyn FnMut(&str, f64)) {
-        let mut contexts: Vec<Arc<AccountContext>> = Vec::new();
-        for accounts in [&self.open, &self.rested] {
-            contexts.extend(accounts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
-        }
+        let mut contexts: Vec<Arc<AccountContext>> =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.extend(rested.accounts.values().map(|(_, context)| Arc::clone(context)));
+        drop(rested);
         contexts.iter().for_each(|context| context.buckets.each_factor(show));
     }
 
     fn existing(&self, account: &AccountId) -> Option<Arc<AccountContext>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if !open.contains_key(account) {
-            let rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner).remove(account)?;
+            let rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner).take(account)?;
             open.insert(account.clone(), rested);
         }
         let context = open.get(account)?;
@@ -104,15 +133,10 @@ impl Accounts {
             return;
         }
         drop(users);
-        if let Some(context) = open.remove(context.id()) {
-            let mut rested = self.rested.lock().unwrap_or_else(PoisonError::into_inner);
-            if rested.len() >= MAX_RESTED
-                && let Some(id) = rested.keys().next().cloned()
-            {
-                rested.remove(&id);
-                self.sessions.forget(&id);
-            }
-            rested.insert(context.id().clone(), context);
+        if let Some(context) = open.remove(context.id())
+            && let Some(id) = self.rested.lock().unwrap_or_else(PoisonError::into_inner).add(context)
+        {
+            self.sessions.forget(&id);
         }
     }
 }
@@ -137,5 +161,31 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.accounts.leave(&self.context);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(number: usize) -> Arc<AccountContext> {
+        let id: AccountId = format!("{number:012}").parse().expect("an id");
+        Arc::new(AccountContext { buckets: AccountBuckets::new(id, 0.5, Vec::new(), false), users: Mutex::new(0) })
+    }
+
+    #[test]
+    fn who_came_to_rest_last_is_forgotten_last() {
+        let mut rested = Rested::default();
+        let id = |number| context(number).id().clone();
+        for number in 0..MAX_RESTED {
+            assert_eq!(rested.add(context(number)), None);
+        }
+        // The first comes back again and again; all the others are met once.
+        for number in MAX_RESTED..5 * MAX_RESTED {
+            let known = rested.take(&id(0)).expect("it is kept, however many come");
+            assert_eq!(rested.add(known), None);
+            assert_eq!(rested.add(context(number)), Some(id(number + 1 - MAX_RESTED)));
+        }
+        assert_eq!((rested.accounts.len(), rested.order.len()), (MAX_RESTED, MAX_RESTED));
     }
 }
