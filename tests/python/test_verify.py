@@ -182,6 +182,22 @@ def test_what_the_role_grants_beyond_need_is_named_by_severity(world):
     assert set(kinds) <= {"reading"}, "what the boundary takes away is not granted"
 
 
+def test_reading_a_buckets_log_files_is_no_excess_where_that_bucket_is_named(world):
+    account = world.ids[1]
+    resources = ["arn:aws:s3:::its-logs", "arn:aws:s3:::its-logs/org/AWSLogs/*"]
+    allow = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": resources}
+    world.aws.do("attach_policy", account=account, name="CloudTrailLogs", document={"Version": "2012-10-17", "Statement": allow})
+    for flags in [(), ("--cloudtrail-bucket-name", "other-logs")]:
+        found = world.kinds(world.verify(account, *flags, exit=3))
+        assert found["secrets"]["actions"] == ["s3:GetObject", "s3:ListBucket"] and found["secrets"]["policies"] == ["CloudTrailLogs"], flags
+    assert set(world.kinds(world.verify(account, "--cloudtrail-bucket-name", "its-logs/org", exit=0))) == {"reading"}
+    # What the registry has of the account goes before what the operator says of all.
+    world.run("update", account, "--cloudtrail-bucket", "none")
+    assert "secrets" in world.kinds(world.verify(account, "--cloudtrail-bucket-name", "its-logs/org", exit=3))
+    world.run("update", account, "--cloudtrail-bucket", "its-logs/org")
+    assert set(world.kinds(world.verify(account, "--cloudtrail-bucket-name", "other-logs", exit=0))) == {"reading"}
+
+
 def test_a_deleted_role_cannot_be_looked_at_and_is_not_marked(world):
     account = world.ids[5]
     world.verify(account, exit=0)
