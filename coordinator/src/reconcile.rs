@@ -36,8 +36,15 @@ struct Seen {
     attempts: u32,
     /// Since when it has been so.
     since: Instant,
-    /// How often it was published again since then.
-    again: u32,
+    /// When it was last published, as far as is known.
+    published: Instant,
+}
+
+/// What may be lost.
+enum Stuck {
+    /// The account that is asked, and the probe's generation.
+    Probe(AccountId, u64),
+    Cell(PendingCell, Seen),
 }
 
 impl Reconciler {
@@ -74,8 +81,8 @@ impl Reconciler {
 }
 
 impl Run<'_> {
-    /// Once a round: of the cells that are pending under the same generation as a round ago, as many get a new one and are
-    /// published again as the queue lacks, so that whatever copy turns up of the old one does nothing.
+    /// Once a round: of what is pending under the same generation as a round ago, as much gets a new one and is published
+    /// again as the queue lacks, so that whatever copy turns up of the old one does nothing.
     pub(crate) async fn reconcile(&mut self) -> Result<(), ScanError> {
         if self.reconciler.last.elapsed() < self.options.stuck_after {
             return self.forget_what_moved().await;
@@ -83,20 +90,20 @@ impl Run<'_> {
         self.reconciler.last = Instant::now();
         let lacking = self.lacking().await;
         let allowed = self.reconciler.allowance(lacking);
-        let left = allowed - self.reconcile_probes(allowed).await?;
-        let mut stuck = self.stuck_cells().await?;
-        // In turns, so that one that is only slow keeps none from its turn that is lost.
-        stuck.sort_by_key(|(_, seen)| (seen.again, seen.since));
+        let mut stuck = self.stuck_probes();
+        stuck.extend(self.stuck_cells().await?);
+        if lacking.is_none_or(|tasks| tasks == 0) {
+            let patience = self.options.stuck_after * ROUNDS_OF_TRUST;
+            stuck.retain(|(published, _)| published.elapsed() >= patience);
+        }
+        // In turns, so that what only waits keeps nothing from its turn that is lost.
+        stuck.sort_by_key(|(published, _)| *published);
         let mut again = 0_u64;
-        for (pending, seen) in stuck.into_iter().take(left) {
-            let store = &self.parts.store;
-            let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, seen.generation))?;
-            let Some(generation) = renewed else { continue };
-            let task = self.task(TaskKind::Cell(pending.cell.clone()), generation);
-            self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
-            // Publishing it again is no progress of its own.
-            self.reconciler.seen.insert(pending.cell, Seen { generation, again: seen.again + 1, ..seen });
-            again += 1;
+        for (_, stuck) in stuck.into_iter().take(allowed) {
+            match stuck {
+                Stuck::Probe(account, generation) => self.renew_probe(account, generation).await?,
+                Stuck::Cell(pending, seen) => again += u64::from(self.renew_cell(pending, seen).await?),
+            }
         }
         if again > 0 {
             tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
@@ -104,8 +111,47 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Notes what is pending, and answers those cells that no worker reads and that are as they were a round ago.
-    async fn stuck_cells(&mut self) -> Result<Vec<(PendingCell, Seen)>, ScanError> {
+    /// Answers whether the cell was pending still.
+    async fn renew_cell(&mut self, pending: PendingCell, seen: Seen) -> Result<bool, ScanError> {
+        let store = &self.parts.store;
+        let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, seen.generation))?;
+        let Some(generation) = renewed else { return Ok(false) };
+        let task = self.task(TaskKind::Cell(pending.cell.clone()), generation);
+        self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
+        // Publishing it again is no progress of its own.
+        self.reconciler.seen.insert(pending.cell, Seen { generation, published: Instant::now(), ..seen });
+        Ok(true)
+    }
+
+    async fn renew_probe(&mut self, account: AccountId, generation: u64) -> Result<(), ScanError> {
+        let store = &self.parts.store;
+        match insist!(self.options, store.renew_probe(&self.spec.id, &account, generation))? {
+            // It has answered, or somebody else gave it another generation: a worker that left it to others, or we
+            // ourselves, where the store's answer was lost. Then it is that one which is looked after from now on.
+            None => match insist!(self.options, store.scan_account(&self.spec.id, &account))? {
+                Some(row) if row.state == ScanAccountState::Waiting => {
+                    self.probing.insert(account, (row.generation, Instant::now()));
+                }
+                _ => drop(self.probing.remove(&account)),
+            },
+            Some(renewed) => {
+                self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, renewed));
+                self.probing.insert(account, (renewed, Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Probes that have been out for longer than a round, and since when.
+    fn stuck_probes(&self) -> Vec<(Instant, Stuck)> {
+        let is_stuck = |since: &Instant| since.elapsed() >= self.options.stuck_after;
+        let stuck = self.probing.iter().filter(|(_, (_, since))| is_stuck(since));
+        stuck.map(|(account, (generation, since))| (*since, Stuck::Probe(account.clone(), *generation))).collect()
+    }
+
+    /// Notes what is pending, and answers those cells that no worker reads and that are as they were a round ago, with when
+    /// each was last published.
+    async fn stuck_cells(&mut self) -> Result<Vec<(Instant, Stuck)>, ScanError> {
         let alive = self.workers_alive().await?;
         let before = std::mem::take(&mut self.reconciler.seen);
         let (mut after, mut stuck, now) = (None, Vec::new(), Instant::now());
@@ -118,11 +164,11 @@ impl Run<'_> {
                 let (generation, attempts) = (pending.generation, pending.attempts);
                 let stands =
                     before.get(&pending.cell).filter(|seen| (seen.generation, seen.attempts) == (generation, attempts));
-                let seen = stands.copied().unwrap_or(Seen { generation, attempts, since: now, again: 0 });
+                let seen = stands.copied().unwrap_or(Seen { generation, attempts, since: now, published: now });
                 self.reconciler.seen.insert(pending.cell.clone(), seen);
                 let in_work = pending.begun.as_ref().is_some_and(|begun| self.is_at_work(begun, &alive));
                 if stands.is_some() && !in_work {
-                    stuck.push((pending, seen));
+                    stuck.push((seen.published, Stuck::Cell(pending, seen)));
                 }
             }
             if last_page {
@@ -165,38 +211,6 @@ impl Run<'_> {
                 return Ok(found);
             }
         }
-    }
-
-    /// The same with probes, `most` of them. Answers how many were published again.
-    async fn reconcile_probes(&mut self, most: usize) -> Result<usize, ScanError> {
-        let stuck_after = self.options.stuck_after;
-        let mut stuck: Vec<(Instant, AccountId, u64)> = self
-            .probing
-            .iter()
-            .filter(|(_, (_, since))| since.elapsed() >= stuck_after)
-            .map(|(account, (generation, since))| (*since, account.clone(), *generation))
-            .collect();
-        stuck.sort_unstable();
-        let mut again = 0;
-        for (_, account, generation) in stuck.into_iter().take(most) {
-            let store = &self.parts.store;
-            match insist!(self.options, store.renew_probe(&self.spec.id, &account, generation))? {
-                // It has answered, or somebody else gave it another generation: a worker that left it to others, or we
-                // ourselves, where the store's answer was lost. Then it is that one which is looked after from now on.
-                None => match insist!(self.options, store.scan_account(&self.spec.id, &account))? {
-                    Some(row) if row.state == ScanAccountState::Waiting => {
-                        self.probing.insert(account, (row.generation, Instant::now()));
-                    }
-                    _ => drop(self.probing.remove(&account)),
-                },
-                Some(renewed) => {
-                    self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, renewed));
-                    self.probing.insert(account, (renewed, Instant::now()));
-                    again += 1;
-                }
-            }
-        }
-        Ok(again)
     }
 
     /// Names of the workers that report, where there is a fleet.

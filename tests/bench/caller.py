@@ -14,7 +14,6 @@ import tomllib
 
 import boto3
 import botocore.config
-import botocore
 
 AT_ONCE = 16
 WARM = 200
@@ -23,7 +22,7 @@ WARM = 200
 def client(service, endpoint, key, secret, accounts):
     """A client with a session of the one account."""
     config = botocore.config.Config(retries={"mode": "standard", "total_max_attempts": 1}, max_pool_connections=AT_ONCE)
-    account = tomllib.loads(pathlib.Path(accounts).read_text())["accounts"][0]
+    account = tomllib.loads(pathlib.Path(accounts).read_text())["account"][0]
     hub = boto3.Session(key, secret, region_name="us-east-1").client("sts", endpoint_url=endpoint, config=config)
     given = hub.assume_role(RoleArn=account["role_arn"], ExternalId=account["external_id"], RoleSessionName="bench", DurationSeconds=900)["Credentials"]
     session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name="us-east-1")
