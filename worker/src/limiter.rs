@@ -304,6 +304,10 @@ impl AccountBuckets {
             }
             !ends
         });
+        // Hundreds of accounts are kept whose cells are done: the room of their buckets would be more than they are.
+        if buckets.len() < buckets.capacity() / 4 {
+            buckets.shrink_to_fit();
+        }
         learned
     }
 }
