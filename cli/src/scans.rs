@@ -133,7 +133,7 @@ async fn watch_scan(memory: &Memory, id: &ScanId, json: bool, terminal: Terminal
     let row = loop {
         let row = found(store.scan(id).await?, id)?;
         let counts = store.counts(id).await?;
-        let over = !matches!(row.state, ScanState::Running | ScanState::Cancelling);
+        let over = !row.state.is_under_way();
         team.look(&memory.fleet.workers().await?, &counts.totals);
         let suspects = store.open_denials(id, None).await?.len() as u64;
         let breaker_open = breaker(memory.fleet.as_ref()).await?.is_some_and(|breaker| breaker.open);

@@ -81,7 +81,8 @@ impl Run<'_> {
         Ok(Some(manifest))
     }
 
-    /// Answers the records by type, and in how many folders files may be left; `None`, and no ledger was written, where cells are to be read anew.
+    /// Answers the records by type, and in how many folders files may be left; `None`, and no ledger was written, where
+    /// cells are to be read anew.
     async fn write_ledger(&self, paths: &ResultPaths<'_>) -> Result<Option<(Count, u64)>, ScanError> {
         let mut file = LedgerWriter::create(self.parts.sink.as_ref(), &paths.ledger()).await?;
         let (mut readback, mut account) = (Readback::default(), AccountTally::default());
@@ -119,7 +120,7 @@ impl Run<'_> {
     /// Before files are removed: that no other coordinator leads, and may have ended the scan, whose files these then are.
     async fn insist_on_the_lead(&self) -> Result<(), ScanError> {
         let row = insist!(self.options, self.parts.store.scan(&self.spec.id))?;
-        if !row.is_some_and(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling)) {
+        if !row.is_some_and(|row| row.state.is_under_way()) {
             return Err(ScanError::Refused("another process has ended the scan: its files are left alone".to_owned()));
         }
         let Some(link) = &self.parts.fleet else { return Ok(()) };

@@ -18,7 +18,7 @@ use crate::{
     ScanError,
     ledger_file::{read_ledger, read_manifest, read_manifest_at},
 };
-use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, ScanRow, ScanState, Sink, SinkError, Store, Thinned};
+use fleetscan_proto::{Manifest, Outcome, ResultPaths, ScanId, ScanRow, Sink, SinkError, Store, Thinned};
 use jiff::Timestamp;
 use rewrite::Keep;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub async fn prune(
     let _others = sink.alone().await?;
     let mut rows = store.scans().await?;
     rows.retain(|row| row.spec.out == out);
-    let under_way = |row: &&ScanRow| matches!(row.state, ScanState::Running | ScanState::Cancelling);
+    let under_way = |row: &&ScanRow| row.state.is_under_way();
     let busy: BTreeSet<ScanId> = rows.iter().filter(under_way).map(|row| row.spec.id.clone()).collect();
     rows.retain(|row| !busy.contains(&row.spec.id));
     let (mut ended, mut damaged) = (Vec::new(), BTreeSet::new());

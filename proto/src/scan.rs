@@ -90,6 +90,13 @@ pub enum ScanState {
     Lost,
 }
 
+impl ScanState {
+    /// Not over: running, or being cancelled.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Running | Self::Cancelling)
+    }
+}
+
 /// A scan as the store knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanRow {

@@ -49,7 +49,7 @@ pub trait Store: Send + Sync + 'static {
     /// Those of [`Store::scans`] that are running or cancelling.
     async fn scans_under_way(&self) -> Result<Vec<ScanRow>, StoreError> {
         let mut rows = self.scans().await?;
-        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
+        rows.retain(|row| row.state.is_under_way());
         Ok(rows)
     }
 
@@ -171,8 +171,8 @@ pub trait Store: Send + Sync + 'static {
     /// where an earlier answer got lost.
     async fn reopen_cell(&self, scan: &ScanId, line: &LedgerLine, most: u32) -> Result<bool, StoreError>;
 
-    /// Puts another line in the place of the one that a cell ended with, if that still stands and the scan is not over. Answers whether the other
-    /// one stands now, which it also does where an earlier answer got lost.
+    /// Puts another line in the place of the one that a cell ended with, if that still stands and the scan is not over.
+    /// Answers whether the other one stands now, which it also does where an earlier answer got lost.
     async fn replace_line(&self, scan: &ScanId, line: &LedgerLine, by: &LedgerLine) -> Result<bool, StoreError>;
 
     /// Pending cells, in the order of [`Cell`], after `after`, at most `limit`; of one account where one is named.

@@ -74,10 +74,6 @@ impl Scan {
         }
     }
 
-    fn is_under_way(&self) -> bool {
-        matches!(self.row.state, ScanState::Running | ScanState::Cancelling)
-    }
-
     fn is_running(&self) -> bool {
         self.row.state == ScanState::Running
     }
@@ -295,7 +291,7 @@ impl Scan {
     }
 
     pub(super) fn reopen_cell(&mut self, line: &LedgerLine, most: u32) -> bool {
-        if !self.is_under_way() {
+        if !self.row.state.is_under_way() {
             return false;
         }
         if self.pending.contains_key(&line.cell) {
@@ -315,7 +311,7 @@ impl Scan {
     }
 
     pub(super) fn replace_line(&mut self, line: &LedgerLine, by: &LedgerLine) -> bool {
-        if !self.is_under_way() {
+        if !self.row.state.is_under_way() {
             return false;
         }
         let Some(ended) = self.ended.get_mut(&line.cell) else { return false };

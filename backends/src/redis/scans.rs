@@ -61,7 +61,7 @@ impl RedisStore {
         }
         let mut rows = self.rows_of(&under_way).await?;
         // Some may have ended in between.
-        rows.retain(|row| matches!(row.state, ScanState::Running | ScanState::Cancelling));
+        rows.retain(|row| row.state.is_under_way());
         Ok(rows)
     }
 
@@ -143,7 +143,7 @@ impl RedisStore {
 
     pub(super) async fn scan_forget(&self, scan: &ScanId) -> Result<(), StoreError> {
         let Some(row) = self.scan_row(scan).await? else { return Ok(()) };
-        if matches!(row.state, ScanState::Running | ScanState::Cancelling) {
+        if row.state.is_under_way() {
             return Err(StoreError::Refused("a scan that runs cannot be forgotten".into()));
         }
         let keys = self.keys.scan(scan);

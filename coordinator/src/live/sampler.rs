@@ -2,7 +2,7 @@
 
 use super::{Live, Overview, Point, ScanView};
 use crate::fleet;
-use fleetscan_proto::{AccountState, ScanState, StoreError, WorkerReport};
+use fleetscan_proto::{AccountState, StoreError, WorkerReport};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -99,7 +99,7 @@ impl Sampler {
         let (mut views, mut ended, mut over) = (Vec::new(), 0, 0);
         let mut looks = HashMap::new();
         for row in live.store.scans().await? {
-            let under_way = matches!(row.state, ScanState::Running | ScanState::Cancelling);
+            let under_way = row.state.is_under_way();
             over += usize::from(!under_way);
             if (!under_way && over > ENDED_SHOWN) || views.len() >= SHOWN {
                 continue;

@@ -48,7 +48,7 @@ impl ScanView {
         let each = counts.cells.checked_div(planned).unwrap_or_default();
         let expected = counts.cells + each * spec.accounts.saturating_sub(planned);
         let done: u64 = counts.outcomes.values().sum();
-        let under_way = matches!(row.state, ScanState::Running | ScanState::Cancelling);
+        let under_way = row.state.is_under_way();
         let took = now.duration_since(spec.started_at).as_secs_f64().max(0.1);
         let pace = pace.filter(|pace| *pace > 0.0).unwrap_or(done as f64 / took);
         Self {
@@ -76,7 +76,7 @@ impl ScanView {
 
     /// Whether it goes on.
     pub fn is_under_way(&self) -> bool {
-        matches!(self.state, ScanState::Running | ScanState::Cancelling)
+        self.state.is_under_way()
     }
 }
 
