@@ -1,9 +1,11 @@
 //! The accounts that customers connected, as an operator works with them: connect, pause, resume, disconnect, and take
 //! a copy of it all.
 
+mod pages;
 mod walk;
 mod word;
 
+pub(crate) use pages::Pages;
 pub use walk::Walk;
 
 use crate::{ScanError, dispatch::PAGE};
@@ -313,16 +315,11 @@ impl Connections {
 
     /// Every account, disconnected ones included.
     pub async fn accounts(&self) -> Result<Vec<RegisteredAccount>, StoreError> {
-        let mut all: Vec<RegisteredAccount> = Vec::new();
-        loop {
-            let after = all.last().map(|account| account.id.clone());
-            let page = self.registry.registered_accounts(after.as_ref(), PAGE).await?;
-            let last_page = page.len() < PAGE;
+        let (mut all, mut pages) = (Vec::new(), Pages::of(self.registry.as_ref()));
+        while let Some(page) = pages.next().await? {
             all.extend(page);
-            if last_page {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 
     /// One account with its standing; `None`: it was never connected.

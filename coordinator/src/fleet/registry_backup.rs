@@ -1,8 +1,8 @@
 //! Copies of the registry beside the results: a store that is lost takes the grants with it, and nothing else has them.
 
 use super::FleetParts;
-use crate::COPY_FORMAT;
-use fleetscan_proto::{AccountId, AccountRegistry, Sink, SinkError, StoreError};
+use crate::{COPY_FORMAT, connections::Pages};
+use fleetscan_proto::{AccountRegistry, Sink, SinkError, StoreError};
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,8 +14,6 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Copies that are kept: two days of them. A removed account's grant is in none that is made after its removal, so it
 /// ages out of all of them within this.
 const KEPT: usize = 48;
-/// Accounts that are in memory at once: each brings along what its owner was told of, some ten thousand bytes.
-const PAGE: usize = 64;
 /// Their folder, below the root of the results.
 pub const REGISTRY_FOLDER: &str = "registry";
 
@@ -81,9 +79,8 @@ async fn write(sink: &dyn Sink, registry: &dyn AccountRegistry, at: Timestamp) -
     let path = format!("{REGISTRY_FOLDER}/accounts-{}.json", at.strftime("%Y%m%dT%H%M%SZ"));
     let mut file = sink.create(&path).await?;
     file.write(format!("{{\n\"format\": {COPY_FORMAT},\n\"at\": \"{at}\",\n\"accounts\": [").into_bytes()).await?;
-    let (mut written, mut after) = (0, None::<AccountId>);
-    loop {
-        let page = registry.registered_accounts(after.as_ref(), PAGE).await?;
+    let (mut written, mut pages) = (0, Pages::of(registry));
+    while let Some(page) = pages.next().await? {
         let mut text = Vec::new();
         for account in &page {
             text.extend_from_slice(if written == 0 { b"\n" } else { b",\n" });
@@ -91,10 +88,6 @@ async fn write(sink: &dyn Sink, registry: &dyn AccountRegistry, at: Timestamp) -
             written += 1;
         }
         file.write(text).await?;
-        if page.len() < PAGE {
-            break;
-        }
-        after = page.last().map(|account| account.id.clone());
     }
     file.write(b"\n]\n}\n".to_vec()).await?;
     file.commit().await?;
@@ -144,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_copy_is_whole_however_many_pages_it_takes() {
-        for count in [0, 1, PAGE, PAGE + 1, 2 * PAGE + 1] {
+        for count in [0, 1, Pages::SIZE, Pages::SIZE + 1, 2 * Pages::SIZE + 1] {
             let folder = tempfile::tempdir().expect("a folder");
             let registry = EmbeddedStore::open(folder.path()).expect("opens");
             let accounts: Vec<RegisteredAccount> = (1..=count).map(account).collect();

@@ -1,6 +1,6 @@
 //! Asking for scans: what `scans start` and the schedule do. The store carries the request; whoever leads runs it.
 
-use crate::{ScanError, dispatch::PAGE, plan, plan::Services};
+use crate::{ScanError, connections::Pages, dispatch::PAGE, plan, plan::Services};
 use fleetscan_proto::{
     AccountId, AccountRegistry, AccountState, Lane, Profile, ScanAccountState, ScanId, ScanRow, ScanSpec, ScanState,
     Store, StoreError, catalogue::Catalogue,
@@ -130,15 +130,9 @@ async fn connected(
 ) -> Result<(Vec<AccountId>, u64), ScanError> {
     let mut ids = BTreeSet::new();
     if named.is_empty() {
-        let mut after = None;
-        loop {
-            let page = registry.registered_accounts(after.as_ref(), PAGE).await?;
-            after = page.last().map(|account| account.id.clone());
-            let last_page = page.len() < PAGE;
+        let mut pages = Pages::of(registry);
+        while let Some(page) = pages.next().await? {
             ids.extend(page.into_iter().filter(|account| account.grant.is_some()).map(|account| account.id));
-            if last_page {
-                break;
-            }
         }
     } else {
         for id in named {

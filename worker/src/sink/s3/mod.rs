@@ -108,9 +108,7 @@ impl S3Sink {
             }
         }
     }
-}
 
-impl S3Sink {
     /// Writes an object into what `begin` makes; an answer that breaks off is asked for again, into a new one.
     async fn fetch<W: io::Write>(&self, path: &str, begin: impl Fn() -> io::Result<W>) -> Result<W, SinkError> {
         let (bucket, key) = (&self.0, self.0.place.key(path)?);
