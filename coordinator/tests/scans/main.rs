@@ -4,5 +4,7 @@
 mod lifecycle;
 mod looks;
 mod operators;
+mod readback;
+mod reconcile;
 mod revocation;
 mod world;
