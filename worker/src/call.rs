@@ -11,6 +11,7 @@ use crate::{
     metrics::{Metrics, result_of},
     retry::Backoff,
     session::{Narrowing, Session, SessionError, Sessions},
+    slots::Slots,
     stats::{InFlight, StatsCell},
     wire::{RawAnswer, parse_error},
 };
@@ -26,7 +27,6 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::sync::Semaphore;
 
 /// How long a task is put off whose calls AWS throttled again and again.
 const THROTTLED_WAIT: Duration = Duration::from_secs(15);
@@ -120,7 +120,7 @@ pub struct Caller {
     /// Where calls are counted.
     pub stats: Arc<StatsCell>,
     /// Bounds the calls under way.
-    pub slots: Semaphore,
+    pub slots: Slots,
     /// Limits of a single call.
     pub policy: CallPolicy,
     /// What is switched off.
@@ -261,8 +261,7 @@ impl Caller {
             permit.await.map_err(|error| Next::Give(CallError::Session(error)))?;
         }
         let (answer, took) = {
-            let _slot =
-                self.slots.acquire().await.map_err(|_| Next::Give(CallError::Failed("the worker stops".into())))?;
+            let _slot = self.slots.take(bucket.worked()).await;
             drop(head_of_the_line);
             self.may_go_on(call).map_err(Next::Give)?;
             let _in_flight = InFlight::of(&self.stats.calls_in_flight);

@@ -45,6 +45,7 @@ pub mod retry;
 mod runner;
 pub mod session;
 pub mod sink;
+pub mod slots;
 mod stats;
 pub mod typed;
 pub mod verify;

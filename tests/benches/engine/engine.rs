@@ -12,10 +12,10 @@ use fleetscan_worker::{
     gate::Gate,
     guard::Guard,
     session::{SessionTerms, Sessions},
+    slots::Slots,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 struct One(Account);
 
@@ -70,7 +70,7 @@ impl Engine {
             sessions: Arc::clone(&sessions),
             clock,
             stats,
-            slots: Semaphore::new(64),
+            slots: Slots::new(64),
             policy: CallPolicy::default(),
             switches: Arc::default(),
             metrics: Arc::default(),

@@ -9,7 +9,10 @@ use governor::{
 };
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -71,6 +74,8 @@ pub struct Bucket {
     state: Mutex<State>,
     /// Callers wait in line: whoever holds it is next.
     line: tokio::sync::Mutex<()>,
+    /// Permits given.
+    given: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -105,7 +110,14 @@ impl Bucket {
             ever_throttled: learned.is_some_and(|f| f < 1.0),
             wall: f64::INFINITY,
         };
-        Self { rate, burst, ceiling, state: Mutex::new(state), line: tokio::sync::Mutex::new(()) }
+        Self {
+            rate,
+            burst,
+            ceiling,
+            state: Mutex::new(state),
+            line: tokio::sync::Mutex::new(()),
+            given: AtomicU64::new(0),
+        }
     }
 
     /// Waits in line for a permit; where the next token alone is further off than `patience`, answers how far.
@@ -117,7 +129,10 @@ impl Bucket {
                 (Arc::clone(&state.governor), state.epoch)
             };
             match governor.check() {
-                Ok(()) => return Ok((Permit { epoch }, turn)),
+                Ok(()) => {
+                    self.given.fetch_add(1, Relaxed);
+                    return Ok((Permit { epoch }, turn));
+                }
                 Err(not_until) => {
                     let wait = not_until.wait_time_from(TokioClock.now());
                     if wait > patience {
@@ -194,6 +209,12 @@ impl Bucket {
     /// Calls a second at present.
     pub fn rate(&self) -> f64 {
         self.rate * self.lock().factor
+    }
+
+    /// How long the permits that it gave take at its present rate: what this bucket has been asked for so far.
+    pub fn worked(&self) -> Duration {
+        let given = f64::from(u32::try_from(self.given.load(Relaxed)).unwrap_or(u32::MAX));
+        Duration::try_from_secs_f64(given / self.rate()).unwrap_or(Duration::MAX)
     }
 
     /// Governor's quotas are fixed, so a new rate is a new limiter: an empty one, for AWS's bucket is not full either.

@@ -19,6 +19,7 @@ use crate::{
     reads::ReadsByScan,
     session::{SessionTerms, Sessions},
     sink::Sinks,
+    slots::Slots,
     stats::{Stats, StatsCell},
 };
 use anyhow::Context as _;
@@ -30,7 +31,6 @@ use isolation::Isolation;
 use member::Member;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
-    sync::Semaphore,
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
@@ -198,7 +198,7 @@ impl Worker {
             sessions: Arc::clone(&sessions),
             clock: Arc::clone(&parts.clock),
             stats: Arc::clone(&stats),
-            slots: Semaphore::new(config.concurrency.max(1)),
+            slots: Slots::new(config.concurrency),
             policy: config.policy,
             switches: Arc::new(Switches::default()),
             metrics: Arc::clone(&metrics),

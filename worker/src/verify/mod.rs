@@ -23,6 +23,7 @@ use crate::{
     reads::Reads,
     retry::Backoff,
     session::{SessionError, SessionTerms, Sessions},
+    slots::Slots,
     stats::StatsCell,
 };
 use fleetscan_proto::{Account, Clock, Grants, KillSwitch, Store, StoreError, TrailBucket, catalogue::Catalogue};
@@ -32,7 +33,7 @@ use reading::{RoleReader, Unread};
 use report::findings_of;
 use serde_json::{Map, Value};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 /// Calls under way at once, of all accounts.
 const CALLS: usize = 16;
@@ -108,7 +109,7 @@ impl Verifier {
             sessions: Arc::clone(&sessions),
             clock: Arc::clone(&parts.clock),
             stats,
-            slots: Semaphore::new(CALLS),
+            slots: Slots::new(CALLS),
             policy: CallPolicy::default(),
             switches: Arc::new(Switches::default()),
             metrics,
