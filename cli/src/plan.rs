@@ -56,6 +56,7 @@ pub async fn run(args: PlanArgs, terminal: Terminal) -> Result<u8, Failure> {
         latency: Duration::from_millis(asked.args.latency),
         window: asked.args.window as usize,
         shards: asked.shards,
+        again: asked.args.again,
         slice: 1,
     };
     // Simulations have runtimes of their own, whose clocks stand still.
@@ -220,7 +221,7 @@ impl Told {
         let args = &self.asked.args;
         serde_json::json!({
             "accounts": args.accounts, "regions": self.asked.estate.regions(), "profile": self.asked.profile.name(),
-            "sizes": args.sizes, "seed": args.seed, "share": args.share, "latency_ms": args.latency,
+            "sizes": args.sizes, "again": args.again, "seed": args.seed, "share": args.share, "latency_ms": args.latency,
             "concurrency": self.concurrency, "window": args.window, "shards": self.asked.shards, "bound": self.bound,
             "plans": self.plans, "workers_worth_having": self.worth_having().map(|figures| figures.workers),
             "sts_calls_per_second_allowed": STS_SHARE, "advice": self.advice(), "modelled": MODELLED,
@@ -290,6 +291,11 @@ impl Told {
         }
         for sentence in self.advice() {
             writeln!(out, "{sentence}")?;
+        }
+        if !args.again {
+            let note =
+                "A first scan. Later ones begin with the accounts that took the longest: --again simulates such a one.";
+            writeln!(out, "{}", terminal.dim(note))?;
         }
         if let Some(parts) = self.plans.iter().map(|figures| figures.slice).filter(|parts| *parts > 1).max() {
             let note = format!(

@@ -1,6 +1,6 @@
 //! Feeds the queue: probes of waiting accounts, cells of probed ones, and what an earlier run left over.
 
-use crate::{Described, ScanError, barred, error::insist, plan, scan::Run};
+use crate::{Described, Longest, ScanError, barred, error::insist, plan, scan::Run};
 use fleetscan_proto::{
     AccountId, Cell, Lane, Outcome, Probe, ProbeFailure, QueueError, ScanAccount, ScanAccountState, Task, TaskKind,
 };
@@ -10,8 +10,14 @@ use tokio::time::Instant;
 pub(crate) const PAGE: usize = 256;
 
 impl Run<'_> {
-    /// Fills the outbox: first with cells that were left, then with probes, as far as the window allows.
+    /// Fills the outbox: first with cells that were left, then with probes, as far as the window allows; those of accounts
+    /// that took long in earlier scans before the others'.
     pub(crate) async fn feed(&mut self) -> Result<(), ScanError> {
+        if self.longest.is_none() {
+            let longest = insist!(self.options, Longest::read(&self.parts.notes))?;
+            self.first = longest.in_order().into();
+            self.longest = Some(longest);
+        }
         self.recover().await?;
         let each = self.cells_of_an_account();
         let pending = usize::try_from(self.counts.pending()).unwrap_or(usize::MAX);
@@ -20,10 +26,28 @@ impl Run<'_> {
         if room == 0 && taken == 0 {
             room = 1;
         }
+        while room > 0
+            && let Some(account) = self.first.pop_front()
+        {
+            let row = insist!(self.options, self.parts.store.scan_account(&self.spec.id, &account))?;
+            let Some(row) = row.filter(|row| row.state == ScanAccountState::Waiting) else { continue };
+            room -= usize::from(self.give_probe(row));
+        }
         while room > 0 && !self.all_fed {
             room -= self.feed_probes(room.min(PAGE)).await?;
         }
         Ok(())
+    }
+
+    /// Publishes a waiting account's probe, unless that was done.
+    fn give_probe(&mut self, row: ScanAccount) -> bool {
+        let ScanAccount { account, generation, .. } = row;
+        if self.probing.contains_key(&account) {
+            return false;
+        }
+        self.outbox.push_back(self.task(TaskKind::Probe { account: account.clone() }, generation));
+        self.probing.insert(account, (generation, Instant::now()));
+        true
     }
 
     async fn feed_probes(&mut self, limit: usize) -> Result<usize, ScanError> {
@@ -31,18 +55,21 @@ impl Run<'_> {
         let waiting = ScanAccountState::Waiting;
         let page = insist!(self.options, store.scan_accounts(&self.spec.id, waiting, self.fed_up_to.as_ref(), limit))?;
         self.all_fed = page.len() < limit;
-        for row in &page {
+        let mut given = 0;
+        for row in page {
             self.fed_up_to = Some(row.account.clone());
-            self.probing.insert(row.account.clone(), (row.generation, Instant::now()));
-            self.outbox.push_back(self.task(TaskKind::Probe { account: row.account.clone() }, row.generation));
+            given += usize::from(self.give_probe(row));
         }
-        Ok(page.len())
+        Ok(given)
     }
 
     pub(crate) fn task(&self, kind: TaskKind, generation: u64) -> Task {
         let mut task = Task::new(self.spec.id.clone(), kind, generation);
         let hastened = !self.hastened.is_empty() && self.hastened.contains(task.account());
         task.lane = if hastened { Lane::Urgent } else { self.spec.lane };
+        if let (TaskKind::Cell(cell), Some(longest)) = (&task.kind, &self.longest) {
+            task.seconds = longest.of(cell);
+        }
         task
     }
 
@@ -101,9 +128,10 @@ impl Run<'_> {
         insist!(self.options, self.parts.store.plan_account(&self.spec.id, account, &cells))?;
         // Until the next look at the store, so that the window knows of them.
         self.counts.cells += cells.len() as u64;
-        for cell in cells {
-            self.outbox.push_back(self.task(TaskKind::Cell(cell), 1));
-        }
+        let mut tasks: Vec<Task> = cells.into_iter().map(|cell| self.task(TaskKind::Cell(cell), 1)).collect();
+        // Those that are known to take the longest first; the others as they are.
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.seconds));
+        self.outbox.extend(tasks);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Killed anywhere in it, the next run does all of it again: until `end_scan`, nothing says that the scan is over.
 
 use crate::{
-    ScanError,
+    Longest, ScanError,
     dispatch::PAGE,
     error::insist,
     history,
@@ -87,6 +87,7 @@ impl Run<'_> {
         let mut file = LedgerWriter::create(self.parts.sink.as_ref(), &paths.ledger()).await?;
         let (mut readback, mut account) = (Readback::default(), AccountTally::default());
         let (mut after, mut untidied) = (None, 0);
+        let mut longest = insist!(self.options, Longest::read(&self.parts.notes))?;
         loop {
             let mut page = insist!(self.options, self.parts.store.ledger(&self.spec.id, after.as_ref(), PAGE))?;
             let last_page = page.len() < PAGE;
@@ -105,6 +106,7 @@ impl Run<'_> {
                     account.account = Some(line.cell.account.clone());
                 }
                 standing::gather(&mut account.denied, line);
+                longest.took(&line.cell, line.totals.seconds);
                 account.listed.extend(line.parts.iter().map(|part| paths.part(&line.cell, &part.name)));
                 file.write(line).await?;
             }
@@ -114,6 +116,7 @@ impl Run<'_> {
         }
         self.end_account(paths, account, &mut untidied).await?;
         file.commit().await?;
+        insist!(self.options, longest.keep(&self.parts.notes))?;
         Ok(Some((readback.records, untidied)))
     }
 

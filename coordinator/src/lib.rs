@@ -26,6 +26,7 @@ pub mod fleet;
 pub mod history;
 mod ledger_file;
 pub mod live;
+mod longest;
 mod membership;
 mod options;
 mod parts;
@@ -45,6 +46,7 @@ pub use connections::{COPY_FORMAT, Connected, ConnectionError, Connections, List
 pub use directory::{Described, Directory, Registered};
 pub use error::ScanError;
 pub use ledger_file::{LedgerReader, read_ledger, read_manifest};
+pub use longest::Longest;
 pub use membership::{Difference, difference, seen_in_either, wants_another_look};
 pub use options::ScanOptions;
 pub use parts::{PartError, read_part};

@@ -1,6 +1,6 @@
 //! Cells that are pending and may lie in no queue: those of a run that was killed, or of a broker that was wiped.
 
-use crate::{ScanError, ScanParts, dispatch::PAGE, error::insist, scan::Run};
+use crate::{Longest, ScanError, ScanParts, dispatch::PAGE, error::insist, scan::Run};
 use fleetscan_proto::{Cell, ScanAccountState, Task, TaskKind};
 
 /// A round through the pending cells.
@@ -45,6 +45,7 @@ impl Run<'_> {
             // Waiting accounts are fed again from the first.
             self.probing.clear();
             (self.fed_up_to, self.all_fed) = (None, false);
+            self.first = self.longest.as_ref().map(Longest::in_order).unwrap_or_default().into();
         }
     }
 

@@ -1,6 +1,6 @@
 use crate::{
-    Directory, Registry, ScanError, ScanOptions, error::insist, fleet::Force, plan, plan::Services, progress::Phase,
-    progress::Progress, reconcile::Reconciler, recovery::Recovery, suspects::Suspects,
+    Directory, Longest, Registry, ScanError, ScanOptions, error::insist, fleet::Force, plan, plan::Services,
+    progress::Phase, progress::Progress, reconcile::Reconciler, recovery::Recovery, suspects::Suspects,
 };
 use async_trait::async_trait;
 use fleetscan_proto::{
@@ -32,6 +32,8 @@ pub struct ScanParts {
     pub store: Arc<dyn Store>,
     /// What others are told.
     pub events: Arc<dyn EventTrail>,
+    /// Where scans leave notes for those to come.
+    pub notes: Arc<dyn Fleet>,
     /// Where results go.
     pub sink: Arc<dyn Sink>,
     /// The hub.
@@ -243,6 +245,10 @@ pub(crate) struct Run<'a> {
     /// Waiting accounts up to this one have been given their probe.
     pub(crate) fed_up_to: Option<AccountId>,
     pub(crate) all_fed: bool,
+    /// What took long in earlier scans; `None`: not looked up yet.
+    pub(crate) longest: Option<Longest>,
+    /// Of its accounts, those that have not been given their probe yet.
+    pub(crate) first: VecDeque<AccountId>,
     /// Accounts whose probe is published: its generation, and when.
     pub(crate) probing: HashMap<AccountId, (u64, Instant)>,
     /// Where the round through the probed accounts stands.
@@ -269,6 +275,8 @@ impl<'a> Run<'a> {
             cancelling: None,
             fed_up_to: None,
             all_fed: false,
+            longest: None,
+            first: VecDeque::new(),
             probing: HashMap::new(),
             probed_up_to: None,
             suspects: Suspects::new(runner.parts.clock.now()),

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 /// STS lets the hub's account make so many calls a second, of which half is used: what sessions alone take.
 const STS_RATE: f64 = 300.0;
 
+/// A cell that takes so many seconds is a slow one.
+const SLOW: f64 = 60.0;
+
 /// The bucket that takes an account longest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Binding {
@@ -41,6 +44,9 @@ pub struct Bound {
     /// Seconds of each account's slowest bucket.
     #[serde(skip)]
     pub(crate) seconds: Vec<f32>,
+    /// Cells whose slowest bucket takes long: account, region, service, seconds.
+    #[serde(skip)]
+    pub(crate) slow_cells: Vec<(u32, String, String, f64)>,
 }
 
 /// A bucket of one account: service, limit, operation (where each has its own), region (where each has its own).
@@ -57,6 +63,7 @@ impl Bound {
             binding: Vec::new(),
             by_account: Vec::new(),
             seconds: Vec::new(),
+            slow_cells: Vec::new(),
         };
         let mut binding: BTreeMap<(String, String), (u64, f64)> = BTreeMap::new();
         for account in 0..estate.accounts() {
@@ -69,10 +76,20 @@ impl Bound {
                 };
                 bound.cells += regions.len() as u64;
                 for region in regions {
+                    let mut of_cell: HashMap<Key<'_>, u64> = HashMap::new();
                     calls::of_cell(estate, account, region, service, &mut |operation, times| {
-                        calls += times;
-                        *buckets.entry(key(estate, service, operation, region)).or_default() += times;
+                        *of_cell.entry(key(estate, service, operation, region)).or_default() += times;
                     });
+                    let takes =
+                        of_cell.iter().map(|(key, calls)| seconds(estate, key, *calls, share)).fold(0.0, f64::max);
+                    if takes >= SLOW {
+                        let place = if matches!(service.scope, Scope::Global { .. }) { GLOBAL } else { region };
+                        bound.slow_cells.push((account, place.to_owned(), service.id.clone(), takes));
+                    }
+                    for (key, times) in of_cell {
+                        calls += times;
+                        *buckets.entry(key).or_default() += times;
+                    }
                 }
             }
             bound.calls += calls;

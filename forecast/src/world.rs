@@ -2,14 +2,16 @@ use crate::{Bound, Estate, Figures, Turnaround, aws::ModelledAws, aws::Span, clo
 use async_trait::async_trait;
 use fleetscan_backends::{embedded::EmbeddedQueue, memory::MemoryStore};
 use fleetscan_coordinator::{
-    FleetLink, HubCheck, OpenedScan, Progress, Registry, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner,
+    FleetLink, HubCheck, Longest, OpenedScan, Progress, Registry, ScanError, ScanOptions, ScanParts, ScanRequest,
+    ScanRunner,
 };
 use fleetscan_proto::{
-    Account, Clock, Depth, Grant, Lane, Outcome, ScanId, ScanSpec, Secret, Store as _, StoreError, TaskQueue,
-    catalogue::Catalogue,
+    Account, Cell, Clock, Depth, Fleet, Grant, Lane, Outcome, ScanId, ScanSpec, Secret, Store as _, StoreError,
+    TaskQueue, catalogue::Catalogue,
 };
 use fleetscan_worker::{Worker, WorkerConfig, WorkerParts, sink::Sinks};
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant as RealInstant},
 };
@@ -49,6 +51,8 @@ pub struct Setting {
     pub window: usize,
     /// Shards of the queue.
     pub shards: u16,
+    /// The accounts were scanned before, so that those which take the longest go first.
+    pub again: bool,
     /// One account of so many is simulated, by as many fewer workers within a window as much smaller: accounts share
     /// nothing but workers and window, so that each fares as it would among all. Must divide the workers.
     pub slice: usize,
@@ -182,6 +186,9 @@ impl<'a> World<'a> {
         let queue: Arc<dyn TaskQueue> =
             Arc::new(EmbeddedQueue::sharded(SHARD_TASKS.saturating_mul(usize::from(shards)), shards));
         let aws = Arc::new(ModelledAws::new(Arc::clone(self.estate), self.setting.latency, clock.clone()));
+        if self.setting.again {
+            self.as_scanned_before(bound)?.keep(&(store.clone() as Arc<dyn Fleet>)).await?;
+        }
         let opened = self.open(store.as_ref(), clock.as_ref()).await?;
         let runner = self.runner(&store, &queue, &clock);
         let stop = CancellationToken::new();
@@ -237,6 +244,17 @@ impl<'a> World<'a> {
         })
     }
 
+    /// What an earlier scan would have found of the accounts: how long each cell's slowest bucket takes.
+    fn as_scanned_before(&self, bound: &Bound) -> Result<Longest, SimulationError> {
+        let members: BTreeSet<u32> = self.estate.members.iter().copied().collect();
+        let mut longest = Longest::default();
+        for (account, region, service, seconds) in bound.slow_cells.iter().filter(|cell| members.contains(&cell.0)) {
+            let id = Estate::id(*account).map_err(|error| SimulationError::Refused(error.to_string()))?;
+            longest.took(&Cell::new(id, region, service), *seconds);
+        }
+        Ok(longest)
+    }
+
     /// A scan as the command `scans start` asks for one.
     async fn open(&self, store: &MemoryStore, clock: &VirtualClock) -> Result<OpenedScan, SimulationError> {
         let now = clock.now();
@@ -272,6 +290,7 @@ impl<'a> World<'a> {
             queue: Arc::clone(queue),
             store: store.clone(),
             events: store.clone(),
+            notes: store.clone(),
             sink: Arc::new(Nowhere),
             hub: Arc::new(Well),
             clock: clock.clone(),

@@ -37,6 +37,7 @@ fn setting(workers: usize) -> Setting {
         latency: Duration::from_millis(60),
         window: 16_384,
         shards: 32,
+        again: false,
         slice: 1,
     }
 }
@@ -86,6 +87,31 @@ fn a_small_window_is_kept() {
     assert_eq!((figures.cells, figures.holes), (bound.cells, 0));
     // An account is let in when its cells would fit, as far as can be guessed.
     assert!(figures.pending <= 512 + 128 && figures.queue <= 512 + 128 + 60, "{figures:?}");
+}
+
+/// One worker is busy for most of the time, and the giant is among the last accounts to be begun, unless it is known.
+#[test]
+fn a_later_scan_begins_with_the_giant_and_ends_sooner() {
+    let estate = estate(100, 3, UNEVEN);
+    let bound = Bound::of(&estate, SHARE);
+    let first = Setting { window: 512, ..setting(1) };
+    let [first, later] =
+        [first.clone(), Setting { again: true, ..first }].map(|s| simulate(&estate, &bound, &s).unwrap());
+    assert_eq!((later.cells, later.holes), (first.cells, 0));
+    assert!(later.seconds < first.seconds, "{later:?}, where the first took {first:?}");
+    assert!(later.ratio() <= 1.15, "{later:?}");
+}
+
+/// A cell that hands in what it has need not wait behind all others to go on.
+#[test]
+fn time_slices_cost_a_giant_little() {
+    let estate = estate(100, 3, UNEVEN);
+    let bound = Bound::of(&estate, SHARE);
+    let seconds = [60, 100_000].map(|slice| {
+        let worker = WorkerConfig { slice: Duration::from_secs(slice), ..setting(1).worker };
+        simulate(&estate, &bound, &Setting { worker, ..setting(1) }).unwrap().seconds
+    });
+    assert!(seconds[0] <= 1.05 * seconds[1], "{seconds:?}");
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub struct Task {
     /// Executions of it that never came to an end, as far as its publisher knows: what it must be kept apart for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unfinished: u32,
+    /// Seconds that the cell took in an earlier scan, where these were many; else 0. A busy worker lets its calls go first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seconds: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -59,7 +62,16 @@ fn is_zero(number: &u32) -> bool {
 impl Task {
     /// A task of the present wire version, never attempted.
     pub fn new(scan: ScanId, kind: TaskKind, generation: u64) -> Self {
-        Self { version: WIRE_VERSION, scan, kind, generation, attempt: 0, lane: Lane::Normal, unfinished: 0 }
+        Self {
+            version: WIRE_VERSION,
+            scan,
+            kind,
+            generation,
+            attempt: 0,
+            lane: Lane::Normal,
+            unfinished: 0,
+            seconds: 0,
+        }
     }
     /// The account it works on; tasks of one account prefer one worker.
     pub fn account(&self) -> &AccountId {

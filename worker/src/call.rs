@@ -63,6 +63,8 @@ pub struct Budget {
     pub throttled: AtomicU64,
     retries_left: AtomicU32,
     throttles_left: AtomicU32,
+    /// How long its task is known to take.
+    expected: Duration,
     /// The task may be put off.
     deferrable: bool,
     /// Whether it may go on at all.
@@ -77,9 +79,14 @@ impl Budget {
             throttled: AtomicU64::new(0),
             retries_left: AtomicU32::new(retries),
             throttles_left: AtomicU32::new(throttles),
+            expected: Duration::ZERO,
             deferrable,
             guard,
         }
+    }
+    /// Of a task that is known to take so long: its calls go before those of shorter ones.
+    pub fn of_long_task(self, expected: Duration) -> Self {
+        Self { expected, ..self }
     }
     /// What the task must heed.
     pub fn guard(&self) -> &Guard {
@@ -261,7 +268,7 @@ impl Caller {
             permit.await.map_err(|error| Next::Give(CallError::Session(error)))?;
         }
         let (answer, took) = {
-            let _slot = self.slots.take(bucket.worked()).await;
+            let _slot = self.slots.take(bucket.worked().max(call.budget.expected)).await;
             drop(head_of_the_line);
             self.may_go_on(call).map_err(Next::Give)?;
             let _in_flight = InFlight::of(&self.stats.calls_in_flight);

@@ -2,9 +2,9 @@
 //!
 //! A worker that is busy shares its places among hundreds of buckets. Were each served in its turn, an account with tens of
 //! thousands of calls for one bucket would get no more of them than one with three, fall behind what its bucket allows, and
-//! be alone at the end, with nothing that could be done beside it. So every second place goes to the bucket that has
-//! worked the longest so far: nobody knows what is left, but what has taken long is likely to take longer still. The others
-//! go to whoever waits the longest, so that small accounts need not wait for large ones.
+//! be alone at the end, with nothing that could be done beside it. So every second place goes to the call of the longest
+//! work: as an earlier scan found, or else by how long its bucket has worked so far, for what has taken long is likely to take
+//! longer still. The others go to whoever waits the longest, so that small accounts need not wait for large ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,15 +25,15 @@ struct State {
     /// Counts those who waited; who came first has the lower number.
     count: u64,
     line: BTreeMap<u64, Waiter>,
-    /// The same, who has worked the least first, and of equals who came last.
+    /// The same, the shortest work first, and of equals who came last.
     by_work: BTreeSet<(Duration, std::cmp::Reverse<u64>)>,
-    /// Whether the next place is for whoever has worked the longest.
+    /// Whether the next place is for the longest work.
     by_work_next: bool,
 }
 
 #[derive(Debug)]
 struct Waiter {
-    worked: Duration,
+    work: Duration,
     tell: oneshot::Sender<()>,
 }
 
@@ -55,9 +55,9 @@ impl Slots {
         Self { state: Mutex::new(State { free: count.max(1), ..State::default() }) }
     }
 
-    /// Waits for a place. `worked`: how long the call's bucket has worked so far.
-    pub async fn take(&self, worked: Duration) -> Slot<'_> {
-        let Some((mut place, told)) = self.stand_in_line(worked) else { return Slot(self) };
+    /// Waits for a place. `work`: how long the work takes that the call is part of, as far as is known.
+    pub async fn take(&self, work: Duration) -> Slot<'_> {
+        let Some((mut place, told)) = self.stand_in_line(work) else { return Slot(self) };
         // Its sender is dropped with these slots alone, or having told.
         let _ = told.await;
         place.served = true;
@@ -65,7 +65,7 @@ impl Slots {
     }
 
     /// `None`: one was free.
-    fn stand_in_line(&self, worked: Duration) -> Option<(Place<'_>, oneshot::Receiver<()>)> {
+    fn stand_in_line(&self, work: Duration) -> Option<(Place<'_>, oneshot::Receiver<()>)> {
         let mut state = self.lock();
         if state.free > 0 {
             state.free -= 1;
@@ -74,8 +74,8 @@ impl Slots {
         let (tell, told) = oneshot::channel();
         state.count += 1;
         let number = state.count;
-        state.by_work.insert((worked, std::cmp::Reverse(number)));
-        state.line.insert(number, Waiter { worked, tell });
+        state.by_work.insert((work, std::cmp::Reverse(number)));
+        state.line.insert(number, Waiter { work, tell });
         Some((Place { slots: self, number, served: false }, told))
     }
 
@@ -87,9 +87,9 @@ impl Slots {
 impl State {
     /// A place is free: the next in line has it.
     fn pass_on(&mut self) {
-        let longest_at_work = self.by_work.last().map(|(_, number)| number.0).filter(|_| self.by_work_next);
+        let longest_work = self.by_work.last().map(|(_, number)| number.0).filter(|_| self.by_work_next);
         self.by_work_next = !self.by_work_next;
-        let Some(next) = longest_at_work.or_else(|| self.line.keys().next().copied()) else {
+        let Some(next) = longest_work.or_else(|| self.line.keys().next().copied()) else {
             self.free += 1;
             return;
         };
@@ -101,7 +101,7 @@ impl State {
 
     fn leave(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.line.remove(&number)?;
-        self.by_work.remove(&(waiter.worked, std::cmp::Reverse(number)));
+        self.by_work.remove(&(waiter.work, std::cmp::Reverse(number)));
         Some(waiter)
     }
 }
@@ -139,10 +139,10 @@ mod tests {
         let slots = Arc::new(Slots::new(1));
         let held = slots.take(seconds(0)).await;
         let order = Arc::new(Mutex::new(Vec::new()));
-        for (name, worked) in [("small 1", 0), ("small 2", 1), ("giant", 900), ("large", 60), ("small 3", 1)] {
+        for (name, work) in [("small 1", 0), ("small 2", 1), ("giant", 900), ("large", 60), ("small 3", 1)] {
             let (slots, order) = (Arc::clone(&slots), Arc::clone(&order));
             tokio::spawn(async move {
-                let _slot = slots.take(seconds(worked)).await;
+                let _slot = slots.take(seconds(work)).await;
                 order.lock().expect("lock").push(name);
             });
             tokio::task::yield_now().await;

@@ -134,6 +134,7 @@ impl End {
 pub async fn a_task_arrives_as_it_was_published<F: QueueFactory>(factory: &F) {
     let probe = Task {
         unfinished: 3,
+        seconds: 700,
         version: WIRE_VERSION,
         scan: "20260131T120000Z-1a2b3c".parse().expect("an id"),
         kind: TaskKind::Probe { account: account(7) },

@@ -225,6 +225,9 @@ pub struct PlanArgs {
     /// Simulate every account, where by default one of several stands for the others
     #[arg(long)]
     pub whole: bool,
+    /// A scan of accounts that were scanned before: those that took the longest go first
+    #[arg(long)]
+    pub again: bool,
     /// What is read: `full`, `securityv0`, `identity`, `organisation`, `minimal`, or a file of your own
     #[arg(long, env = "FLEETSCAN_PROFILE", default_value = fleetscan_proto::DEFAULT_PROFILE, value_name = "NAME|FILE")]
     pub profile: String,

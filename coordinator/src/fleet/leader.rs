@@ -247,6 +247,7 @@ impl<'a> Leader<'a> {
             queue: Arc::clone(&self.parts.queue),
             store: Arc::clone(&self.parts.store),
             events: Arc::clone(&self.parts.events),
+            notes: Arc::clone(&self.parts.fleet),
             sink,
             hub: Arc::clone(&self.parts.hub),
             clock: Arc::clone(&self.parts.clock),

@@ -6,7 +6,7 @@ use fleetscan_proto::{AccountState, Cell, Outcome, ResultPaths, ScanState, Sink 
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -228,4 +228,30 @@ async fn the_five_newest_scans_are_kept_and_each_cells_newest_complete_reading()
         }
     }
     assert!((3..8).all(|n| left(n) as u64 == 2 + CELLS), "the five newest are whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_that_took_long_go_first_in_the_next_scan() {
+    let mut world = World::of(60);
+    world.options.window = 25;
+    let took = |kind: &TaskKind, _| match kind {
+        TaskKind::Cell(cell) if cell.account == id(33) && cell.service == "gamma" => Reply::Took(90.0),
+        TaskKind::Cell(cell) if cell.account == id(57) && cell.service == "beta" => Reply::Took(600.0),
+        _ => Reply::Answer(0),
+    };
+    world.scan(took).await;
+    assert_eq!(world.probes.load(SeqCst), 60);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let probes = Arc::clone(&order);
+    let (_, manifest) = world
+        .scan(move |kind, at| {
+            if let TaskKind::Probe { account } = kind {
+                probes.lock().unwrap().push(account.clone());
+            }
+            took(kind, at)
+        })
+        .await;
+    let order = order.lock().unwrap();
+    assert_eq!(order[..3], [id(57), id(33), id(1)]);
+    assert_eq!((order.len(), manifest.cells["complete"]), (60, 60 * CELLS), "each once");
 }

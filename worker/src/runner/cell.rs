@@ -60,6 +60,7 @@ impl Worker {
         cell: &Cell,
         generation: u64,
         suspect: bool,
+        expected: Duration,
         guard: &Guard,
     ) -> Result<Done, TaskError> {
         let store = self.parts.store.as_ref();
@@ -125,7 +126,7 @@ impl Worker {
             service,
             cell,
             progress,
-            budget: Budget::new(self.config.retries, self.config.throttles, true, guard.clone()),
+            budget: Budget::new(self.config.retries, self.config.throttles, true, guard.clone()).of_long_task(expected),
             writer: RecordWriter::new(sink, ResultPaths(scan).cell(cell), part),
             recollection: Recollection {
                 limit: self.config.history,

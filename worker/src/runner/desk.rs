@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What a worker has in work, and what it may work on.
@@ -14,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Desk {
     shards: u16,
     state: Mutex<State>,
+    /// For cells that stay for more than a slice of time.
+    to_keep: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -60,9 +65,16 @@ pub(crate) struct Seat {
 }
 
 impl Desk {
-    /// A desk for tasks of so many shards, none of which is held.
-    pub(crate) fn new(shards: u16) -> Self {
-        Self { shards: shards.max(1), state: Mutex::default() }
+    /// A desk for so many tasks at once, of so many shards, none of which is held.
+    pub(crate) fn new(shards: u16, places: u16) -> Self {
+        // Half of the places: what waits in the queue has its turn, too.
+        let to_keep = Semaphore::new(usize::from(places / 2));
+        Self { shards: shards.max(1), state: Mutex::default(), to_keep }
+    }
+
+    /// A place for a cell whose slice of time is over and that goes on all the same; `None`: there are too many.
+    pub(crate) fn keep(&self) -> Option<SemaphorePermit<'_>> {
+        self.to_keep.try_acquire().ok()
     }
 
     /// Every shard is ours, for ever: no other worker shares the queue.
@@ -231,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_what_is_in_work_does_not_begin() {
-        let desk = Arc::new(Desk::new(1));
+        let desk = Arc::new(Desk::new(1, 4));
         assert!(matches!(desk.take(&task("sns")), Take::NotOurs));
         desk.hold_all();
         let first = seat(&desk, "sns");
@@ -244,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_scan_that_was_stopped_may_come_back() {
-        let desk = Arc::new(Desk::new(1));
+        let desk = Arc::new(Desk::new(1, 4));
         desk.hold_all();
         let old = seat(&desk, "sns");
         desk.keep_scans(|_| false);
@@ -258,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_account_that_is_barred_rests() {
-        let desk = Arc::new(Desk::new(1));
+        let desk = Arc::new(Desk::new(1, 4));
         desk.hold_all();
         let old = seat(&desk, "sns");
         desk.bar(&"111122223333".parse().expect("id"), Duration::from_secs(15));
@@ -271,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_shard_that_is_lost_stops_its_work() {
-        let desk = Arc::new(Desk::new(1));
+        let desk = Arc::new(Desk::new(1, 4));
         desk.hold_all();
         let seat = seat(&desk, "sns");
         desk.let_go(0);

@@ -205,7 +205,7 @@ impl Worker {
         };
         let accounts = Arc::new(Accounts::new(config.share, sessions));
         metrics.watch_limiters(&accounts);
-        let desk = Arc::new(Desk::new(parts.queue.shards()));
+        let desk = Arc::new(Desk::new(parts.queue.shards(), config.cells));
         let by_scan = || ReadsByScan::new(parts.store.clone(), parts.grants.clone(), parts.catalogue.clone());
         let reads = parts.fleet.is_some().then(by_scan);
         Arc::new(Worker {

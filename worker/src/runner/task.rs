@@ -22,6 +22,12 @@ const NOT_OURS_WAIT: Duration = Duration::from_secs(1);
 /// How long the broker may be away before a word to it is given up. The store knows what is still to be done.
 const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Slices of time that a cell may have one after the other: then it goes back to the queue, long before the broker would
+/// take its delivery for lost. Were it queued again after each, behind all that waits, a giant would wait for most of a
+/// busy worker's time, and keep the scan from its end. Should the worker die meanwhile, the copy that the broker
+/// delivers again is of an older generation; the coordinator finds the cell.
+const SLICES: u32 = 3;
+
 /// What became of a task.
 pub(super) enum Done {
     /// Recorded, or nothing to do.
@@ -61,28 +67,31 @@ impl Worker {
                 return self.settle(consumer, tag, Word::Release).await;
             }
         };
-        let work = async {
-            let guard = match self.with_reads(&task, seat.guard.clone()).await? {
-                Ok(guard) => guard,
-                Err(done) => return Ok(done),
-            };
-            let guard = &guard;
-            match &task.kind {
-                TaskKind::Probe { account } => {
-                    self.probe(&task.scan, account, task.generation, task.attempt, guard).await
+        let span = self.span_of(&task);
+        let (mut suspect, mut slices, mut place) = (redeliveries > 0, 1, None);
+        let ended = loop {
+            let work = self.execute(&task, suspect, seat.guard.clone()).instrument(span.clone());
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            match ended {
+                Ok(Ok(Done::Defer(generation, Duration::ZERO)))
+                    if generation != task.generation && slices < SLICES && !seat.guard.must_hand_in() =>
+                {
+                    place = place.or_else(|| self.desk.keep());
+                    if place.is_none() || self.draining.is_cancelled() {
+                        break ended;
+                    }
+                    // Its end was a proper one, and it is no suspect.
+                    (task.generation, task.unfinished, suspect) = (generation, 0, false);
+                    slices += 1;
                 }
-                TaskKind::Cell(cell) => {
-                    // Handed out before, or known to have had no end: it may have killed its worker.
-                    let suspect = redeliveries > 0 || task.unfinished > 0;
-                    self.cell(&task.scan, cell, task.generation, suspect, guard).await
-                }
+                ended => break ended,
             }
         };
-        let span = self.span_of(&task);
-        let ended = AssertUnwindSafe(work.instrument(span.clone())).catch_unwind().await;
         let word = match ended {
             Ok(Ok(Done::Ack)) => Word::Ack,
-            Ok(Ok(Done::Release)) => Word::Release,
+            Ok(Ok(Done::Release)) if slices == 1 => Word::Release,
+            // What was delivered is of an older generation.
+            Ok(Ok(Done::Release)) => Word::Defer(Box::new(task), Duration::ZERO),
             Ok(Ok(Done::Dead)) => Word::Dead("its workers died of it again and again"),
             Ok(Ok(Done::Defer(generation, delay))) => {
                 // A new generation has come to an end properly, and is no suspect.
@@ -104,8 +113,26 @@ impl Worker {
             }
             Err(_panic) => self.panicked(task).instrument(span).await,
         };
+        drop(place);
         drop(seat);
         self.settle(consumer, tag, word).await;
+    }
+
+    /// One execution, of a slice of time at most.
+    async fn execute(&self, task: &Task, suspect: bool, guard: Guard) -> Result<Done, TaskError> {
+        let guard = match self.with_reads(task, guard).await? {
+            Ok(guard) => guard,
+            Err(done) => return Ok(done),
+        };
+        match &task.kind {
+            TaskKind::Probe { account } => self.probe(&task.scan, account, task.generation, task.attempt, &guard).await,
+            TaskKind::Cell(cell) => {
+                // Handed out before, or known to have had no end: it may have killed its worker.
+                let suspect = suspect || task.unfinished > 0;
+                let expected = Duration::from_secs(u64::from(task.seconds));
+                self.cell(&task.scan, cell, task.generation, suspect, expected, &guard).await
+            }
+        }
     }
 
     /// What the task must heed, with what it may call.

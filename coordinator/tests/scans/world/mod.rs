@@ -5,14 +5,17 @@ mod sink;
 mod watched;
 
 use async_trait::async_trait;
-use fleetscan_backends::embedded::{EmbeddedQueue, EmbeddedStore};
+use fleetscan_backends::{
+    embedded::{EmbeddedQueue, EmbeddedStore},
+    memory::MemoryStore,
+};
 use fleetscan_coordinator::{
     HubCheck, Progress, Registry, ScanEnd, ScanError, ScanOptions, ScanParts, ScanRequest, ScanRunner,
 };
 use fleetscan_proto::{
-    Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, EventTrail, Grant, LedgerLine, Manifest, Outcome,
-    PartName, Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task, TaskConsumer,
-    TaskKind, TaskQueue, WorkTotals, catalogue::Catalogue,
+    Account, AccountId, AssumeDenial, Begin, Cell, Clock, Completion, EventTrail, Fleet, Grant, LedgerLine, Manifest,
+    Outcome, PartName, Probe, ProbeFailure, RegionSource, ResultPaths, ScanId, Secret, Shards, Store, Task,
+    TaskConsumer, TaskKind, TaskQueue, WorkTotals, catalogue::Catalogue,
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -79,10 +82,12 @@ impl HubCheck for TestHub {
 }
 
 /// What the worker does with a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply {
     /// The probe succeeds; the cell is complete, with this many records.
     Answer(u64),
+    /// The same without records; it says that the cell took so many seconds.
+    Took(f64),
     /// AssumeRole is denied.
     Denied,
     /// AssumeRole is denied by a policy of our own identity.
@@ -98,6 +103,7 @@ type Script = dyn Fn(&TaskKind, Duration) -> Reply + Send + Sync;
 pub struct World {
     pub store: Arc<dyn Store>,
     pub events: Arc<dyn EventTrail>,
+    pub notes: Arc<dyn Fleet>,
     pub queue: Arc<dyn TaskQueue>,
     pub sink: Arc<MemorySink>,
     pub clock: Arc<TestClock>,
@@ -134,6 +140,7 @@ impl World {
         Self {
             store,
             events,
+            notes: Arc::new(MemoryStore::default()),
             queue: Arc::new(EmbeddedQueue::new(10_000)),
             sink: Arc::default(),
             clock: TestClock::start(),
@@ -162,6 +169,7 @@ impl World {
             queue: self.queue.clone(),
             store: self.store.clone(),
             events: self.events.clone(),
+            notes: self.notes.clone(),
             sink: self.sink.clone(),
             hub: self.hub.clone(),
             clock: self.clock.clone(),
@@ -313,8 +321,10 @@ impl FakeWorker {
             Begin::Denied => return Some((gen_, Duration::from_secs(2))),
             Begin::Done | Begin::Stale => return None,
         };
+        let seconds = if let Reply::Took(seconds) = reply { seconds } else { 0.1 };
         let (outcome, records, denied) = match reply {
             Reply::Answer(records) => (Outcome::Complete, records, vec![]),
+            Reply::Took(_) => (Outcome::Complete, 0, vec![]),
             Reply::Detached => (Outcome::Denied, 0, vec![denial("alpha:ListThings")]),
             Reply::Defer(seconds) => return Some((gen_, Duration::from_secs(seconds))),
             Reply::Denied | Reply::OurPolicy => {
@@ -329,7 +339,7 @@ impl FakeWorker {
         let line = LedgerLine {
             cell: cell.clone(),
             outcome,
-            totals: WorkTotals { calls: 1, throttled: 0, records, seconds: 0.1 },
+            totals: WorkTotals { calls: 1, throttled: 0, records, seconds },
             denied,
             error: None,
             started_at: Some(self.clock.now()),
