@@ -1,6 +1,7 @@
 """The fleet where things are large, full, scheduled or secret: servers and accounts of each test's own."""
 
 import base64
+import collections
 import os
 import pathlib
 import re
@@ -64,6 +65,27 @@ def test_a_giant_goes_on_across_workers_and_adds_up(made, tmp_path):
     assert len(ids) == len(set(ids)) == 200_000 * len(giants)
     told = "".join(path.read_text(errors="replace") for path in (tmp_path / "rabbit" / "logs").glob("*.log"))
     assert "delivery acknowledgement on channel" not in told, "the broker's timeout fired"
+
+
+def test_a_worker_that_dies_between_a_giants_slices_loses_nothing(made, tmp_path):
+    """A cell goes on after its slice under a new generation, which no message has: what the broker delivers again is void,
+    and the coordinator finds it."""
+    world = ("--accounts", "1", "--latency-ms", "300", "--limits", "off", "--world", "ec2:DescribeNetworkInterfaces=40000;regions=1")
+    team = made(world)
+    team.connect()
+    team.coordinator()
+    team.worker("worker-1", "--slice-seconds", "2")
+    scan = team.scan("--services", "ec2")
+    folders = lambda: collections.Counter(part.parent for part in (tmp_path / "out").rglob("part-*.zst"))
+    servers.until(lambda: max(folders().values(), default=0) >= 2, 120)
+    team.kill("worker-1")
+    team.worker("worker-2", "--slice-seconds", "2")
+    assert team.ended(scan)["state"] == "finished"
+    result = team.results(scan)
+    [giant] = [cell for cell in result.ledger if cell["records"] >= 40_000]
+    assert sum(part["records"] for part in giant["parts"]) == giant["records"]
+    ids = [r["id"] for r in result.records() if r["type"] == "AWS::EC2::NetworkInterface"]
+    assert len(ids) == len(set(ids)) == 40_000
 
 
 @pytest.mark.long
