@@ -105,10 +105,12 @@ fn a_later_scan_begins_with_the_giant_and_ends_sooner() {
 /// A cell that hands in what it has need not wait behind all others to go on.
 #[test]
 fn time_slices_cost_a_giant_little() {
-    let estate = estate(100, 3, UNEVEN);
+    let estate = estate(200, 3, UNEVEN);
     let bound = Bound::of(&estate, SHARE);
-    let seconds = [60, 100_000].map(|slice| {
-        let worker = WorkerConfig { slice: Duration::from_secs(slice), ..setting(1).worker };
+    let seconds = [240, 100_000].map(|slice| {
+        // A busy one.
+        let worker =
+            WorkerConfig { slice: Duration::from_secs(slice), concurrency: 16, cells: 48, ..setting(1).worker };
         simulate(&estate, &bound, &Setting { worker, ..setting(1) }).unwrap().seconds
     });
     assert!(seconds[0] <= 1.05 * seconds[1], "{seconds:?}");
