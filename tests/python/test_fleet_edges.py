@@ -67,6 +67,7 @@ def test_a_giant_goes_on_across_workers_and_adds_up(made, tmp_path):
     assert "delivery acknowledgement on channel" not in told, "the broker's timeout fired"
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_between_a_giants_slices_loses_nothing(made, tmp_path):
     """A cell goes on after its slice under a new generation, which no message has: what the broker delivers again is void,
     and the coordinator finds it."""
