@@ -18,7 +18,9 @@ class Scan:
     """The named scan below a folder, or the newest (or only) one."""
 
     def __init__(self, out, scan="*"):
-        folders = sorted(pathlib.Path(out).glob(f"scan={scan}"))
+        # Two may have begun in the same second, and then their names do not say which is the newer.
+        newer = lambda folder: (folder.name.partition("-")[0], (folder / "manifest.json").stat().st_mtime_ns)
+        folders = sorted(pathlib.Path(out).glob(f"scan={scan}"), key=newer)
         assert folders, f"no scan {scan} in {out}"
         self.folder = folders[-1]
         self.manifest = json.loads((self.folder / "manifest.json").read_text())
