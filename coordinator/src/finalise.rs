@@ -106,7 +106,7 @@ impl Run<'_> {
                     account.account = Some(line.cell.account.clone());
                 }
                 standing::gather(&mut account.denied, line);
-                longest.took(&line.cell, line.totals.seconds);
+                longest.took(&line.cell, line.totals.seconds, self.parts.clock.now());
                 account.listed.extend(line.parts.iter().map(|part| paths.part(&line.cell, &part.name)));
                 file.write(line).await?;
             }
@@ -116,7 +116,7 @@ impl Run<'_> {
         }
         self.end_account(paths, account, &mut untidied).await?;
         file.commit().await?;
-        insist!(self.options, longest.keep(&self.parts.notes))?;
+        insist!(self.options, longest.keep(&self.parts.notes, self.parts.clock.now()))?;
         Ok(Some((readback.records, untidied)))
     }
 

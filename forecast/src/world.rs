@@ -187,7 +187,7 @@ impl<'a> World<'a> {
             Arc::new(EmbeddedQueue::sharded(SHARD_TASKS.saturating_mul(usize::from(shards)), shards));
         let aws = Arc::new(ModelledAws::new(Arc::clone(self.estate), self.setting.latency, clock.clone()));
         if self.setting.again {
-            self.as_scanned_before(bound)?.keep(&(store.clone() as Arc<dyn Fleet>)).await?;
+            self.as_scanned_before(bound, clock.now())?.keep(&(store.clone() as Arc<dyn Fleet>), clock.now()).await?;
         }
         let opened = self.open(store.as_ref(), clock.as_ref()).await?;
         let runner = self.runner(&store, &queue, &clock);
@@ -245,12 +245,12 @@ impl<'a> World<'a> {
     }
 
     /// What an earlier scan would have found of the accounts: how long each cell's slowest bucket takes.
-    fn as_scanned_before(&self, bound: &Bound) -> Result<Longest, SimulationError> {
+    fn as_scanned_before(&self, bound: &Bound, now: jiff::Timestamp) -> Result<Longest, SimulationError> {
         let members: BTreeSet<u32> = self.estate.members.iter().copied().collect();
         let mut longest = Longest::default();
         for (account, region, service, seconds) in bound.slow_cells.iter().filter(|cell| members.contains(&cell.0)) {
             let id = Estate::id(*account).map_err(|error| SimulationError::Refused(error.to_string()))?;
-            longest.took(&Cell::new(id, region, service), *seconds);
+            longest.took(&Cell::new(id, region, service), *seconds, now);
         }
         Ok(longest)
     }
