@@ -59,7 +59,7 @@ impl Longest {
         let took = seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32;
         let seconds = took.max(self.of(cell) / FADES);
         if seconds < LEAST {
-            self.forget(cell);
+            self.forget(&cell.account, &place(cell));
             return;
         }
         self.accounts.entry(cell.account.clone()).or_default().insert(place(cell), (seconds, day(now)));
@@ -82,26 +82,20 @@ impl Longest {
         order.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
-    fn forget(&mut self, cell: &Cell) {
-        let Some(cells) = self.accounts.get_mut(&cell.account) else { return };
-        cells.remove(&place(cell));
+    fn forget(&mut self, account: &AccountId, place: &str) {
+        let Some(cells) = self.accounts.get_mut(account) else { return };
+        cells.remove(place);
         if cells.is_empty() {
-            self.accounts.remove(&cell.account);
+            self.accounts.remove(account);
         }
     }
 
     fn forget_the_shortest(&mut self) {
-        let all = self
-            .accounts
-            .iter()
-            .flat_map(|(id, cells)| cells.iter().map(move |(place, (seconds, _))| (id, place, *seconds)));
-        let Some((id, place, _)) = all.min_by_key(|(_, _, seconds)| *seconds) else { return };
-        let (id, place) = (id.clone(), place.clone());
-        if let Some(cells) = self.accounts.get_mut(&id) {
-            cells.remove(&place);
-            if cells.is_empty() {
-                self.accounts.remove(&id);
-            }
+        let all =
+            self.accounts.iter().flat_map(|(id, cells)| cells.iter().map(move |(place, known)| (id, place, known.0)));
+        let shortest = all.min_by_key(|(_, _, seconds)| *seconds).map(|(id, place, _)| (id.clone(), place.clone()));
+        if let Some((account, place)) = shortest {
+            self.forget(&account, &place);
         }
     }
 }
