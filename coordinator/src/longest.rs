@@ -57,9 +57,12 @@ impl Longest {
     pub fn took(&mut self, cell: &Cell, seconds: f64, now: Timestamp) {
         // As many as fit; nothing takes so long.
         let took = seconds.clamp(0.0, f64::from(u32::MAX)).round() as u32;
-        let seconds = took.max(self.of(cell) / FADES);
+        let known = self.of(cell);
+        let seconds = took.max(known / FADES);
         if seconds < LEAST {
-            self.forget(&cell.account, &place(cell));
+            if known > 0 {
+                self.forget(&cell.account, &place(cell));
+            }
             return;
         }
         self.accounts.entry(cell.account.clone()).or_default().insert(place(cell), (seconds, day(now)));
