@@ -92,7 +92,8 @@ impl Run<'_> {
         let allowed = self.reconciler.allowance(lacking);
         let mut stuck = self.stuck_probes();
         stuck.extend(self.stuck_cells().await?);
-        if lacking.is_none_or(|tasks| tasks == 0) {
+        let in_doubt = lacking.is_none_or(|tasks| tasks == 0);
+        if in_doubt {
             let patience = self.options.stuck_after * ROUNDS_OF_TRUST;
             stuck.retain(|(published, _)| published.elapsed() >= patience);
         }
@@ -105,8 +106,11 @@ impl Run<'_> {
                 Stuck::Cell(pending, seen) => again += u64::from(self.renew_cell(pending, seen).await?),
             }
         }
-        if again > 0 {
-            tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: cells made no progress");
+        if again > 0 && in_doubt {
+            // A long queue alone does this; nobody needs to look.
+            tracing::info!(scan = %self.spec.id, cells = again, "reconcile.in_doubt: those that waited the longest were published again, lest their tasks be lost");
+        } else if again > 0 {
+            tracing::warn!(scan = %self.spec.id, cells = again, "reconcile.published_again: the queue lacks the tasks of cells that made no progress");
         }
         Ok(())
     }
