@@ -38,7 +38,7 @@ async fn files_that_no_ledger_line_lists_are_gone_at_the_end() {
     let cell = Cell::new(id(1), "eu-west-1", "alpha");
     let stray = ResultPaths(&scan).part(&cell, "part-stray-0000.jsonl.zst");
     world.sink.put(&stray, b"left by a killed worker".to_vec());
-    world.restart();
+    world.restart().await;
     let (again, _) = world.scan(|_, _| Reply::Answer(1)).await;
     assert_eq!(scan, again);
     let paths = world.sink.paths();
@@ -55,7 +55,7 @@ async fn files_that_could_not_be_removed_are_owned_up_to() {
     let stray = ResultPaths(&scan).part(&Cell::new(id(1), "eu-west-1", "alpha"), "part-stray-0000.jsonl.zst");
     world.sink.put(&stray, b"left by a killed worker".to_vec());
     world.sink.refuse_removing();
-    world.restart();
+    world.restart().await;
     let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert!(manifest.complete);
     assert_eq!(manifest.untidied, 1);
@@ -73,7 +73,7 @@ async fn a_scan_that_another_process_ends_meanwhile_loses_no_files() {
     world.sink.refuse(None);
     let stray = ResultPaths(&scan).part(&Cell::new(id(1), "eu-west-1", "alpha"), "part-of-theirs-0000.jsonl.zst");
     world.sink.put(&stray, b"listed by the other's ledger".to_vec());
-    world.restart();
+    world.restart().await;
     // While its parts are asked for again.
     world.sink.fail_reads(3);
     let store = world.store.clone();
@@ -102,7 +102,7 @@ async fn a_killed_scan_goes_on_where_it_was_and_reads_no_complete_cell_again() {
             (scan, ScanEnd::Finished(manifest)) => break (scan, manifest),
             (_, ScanEnd::Interrupted) => kills += 1,
         }
-        world.restart();
+        world.restart().await;
         assert!(kills < 20, "it never ends");
     };
     assert!(kills >= 2, "killed {kills} times");
@@ -121,7 +121,7 @@ async fn a_scan_that_died_while_finalising_is_finished_by_the_next_run() {
     let died = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
     assert!(matches!(died, Err(ScanError::Sink(_))), "{died:?}");
     world.sink.refuse(None);
-    world.restart();
+    world.restart().await;
     let (_, manifest) = world.scan(|_, _| panic!("nothing is left to read")).await;
     assert!(manifest.complete);
     assert_eq!(manifest.records.values().sum::<u64>(), 2 * CELLS);
@@ -133,7 +133,7 @@ async fn a_fresh_scan_cancels_the_unfinished_one() {
     let stop = CancellationToken::new();
     stop.cancel();
     let (old, _) = world.scan_until(stop, |_, _| Reply::Answer(1)).await.unwrap();
-    world.restart();
+    world.restart().await;
     world.fresh = true;
     let (new, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert_ne!(old, new);
@@ -147,7 +147,7 @@ async fn an_unfinished_scan_of_yesterday_is_not_resumed() {
     let stop = CancellationToken::new();
     stop.cancel();
     let (old, _) = world.scan_until(stop, |_, _| Reply::Answer(1)).await.unwrap();
-    world.restart();
+    world.restart().await;
     tokio::time::advance(Duration::from_secs(24 * 3600 + 1)).await;
     let (new, _) = world.scan(|_, _| Reply::Answer(1)).await;
     assert_ne!(old, new);
@@ -214,7 +214,7 @@ async fn the_five_newest_scans_are_kept_and_each_cells_newest_complete_reading()
         };
         scans.push(world.scan(script).await.0);
         tokio::time::advance(Duration::from_secs(60)).await;
-        world.restart();
+        world.restart().await;
     }
     let left = |n: usize| world.sink.paths().iter().filter(|p| p.starts_with(&ResultPaths(&scans[n]).root())).count();
     assert_eq!(left(0), 0, "the first scan has nothing that is newest");

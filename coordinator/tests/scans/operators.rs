@@ -98,7 +98,7 @@ async fn a_scan_that_notes_a_success_meanwhile_is_not_forgotten() {
 async fn an_account_that_is_paused_before_its_verdict_is_not_marked_revoked() {
     let mut world = World::of(3);
     world.scan(|_, _| Reply::Answer(1)).await;
-    world.restart();
+    world.restart().await;
     let store = world.store.clone();
     tokio::spawn(async move {
         loop {

@@ -18,7 +18,7 @@ async fn damaged_before_its_end(world: &mut World) {
     all_but_ended(world).await;
     let part = world.sink.paths().into_iter().find(|path| path.contains("/records/")).unwrap();
     world.sink.put(&part, b"damaged".to_vec());
-    world.restart();
+    world.restart().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,24 +79,24 @@ async fn a_folder_without_any_of_the_files_is_waited_for_until_the_deadline() {
     let mut world = World::of(1);
     all_but_ended(&mut world).await;
     let files = world.sink.take("/records/");
-    world.restart();
+    world.restart().await;
     let ended = world.scan_until(CancellationToken::new(), |_, _| panic!("nothing is read anew")).await;
     let why = ended.map(drop).expect_err("it waits").to_string();
     assert!(why.contains("none of the scan's files is at memory://"), "{why}");
     for (path, bytes) in files {
         world.sink.put(&path, bytes);
     }
-    world.restart();
+    world.restart().await;
     let (_, manifest) = world.scan(|_, _| panic!("nothing is left to read")).await;
     assert!(manifest.complete, "it was mounted again");
-    world.restart();
+    world.restart().await;
     (world.fresh, world.options.deadline) = (true, Duration::from_secs(60));
     world.sink.refuse(Some("manifest.json"));
     let sink = world.sink.clone();
     let _ = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
     sink.refuse(None);
     sink.take("/records/");
-    world.restart();
+    world.restart().await;
     (world.fresh, world.options.deadline) = (false, Duration::ZERO);
     let (_, manifest) = world.scan(|_, _| panic!("it is too late")).await;
     assert_eq!(manifest.cells, [("failed".to_owned(), CELLS)].into());
@@ -110,7 +110,7 @@ async fn files_that_are_gone_are_read_anew_though_a_whole_page_of_the_ledger_lis
     for number in 1..=52 {
         assert!(!world.sink.take(&format!("cell_account=a{}", id(number))).is_empty());
     }
-    world.restart();
+    world.restart().await;
     let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert!(manifest.complete);
     assert_eq!(manifest.records.values().sum::<u64>(), 54 * CELLS);
@@ -147,13 +147,13 @@ async fn results_that_cannot_be_read_for_a_moment_are_not_damaged() {
     world.sink.fail_reads(3);
     let (_, manifest) = world.scan(|_, _| Reply::Answer(1)).await;
     assert!(manifest.complete, "they are asked for again");
-    world.restart();
+    world.restart().await;
     world.fresh = true;
     world.sink.fail_reads(u32::MAX);
     let ended = world.scan_until(CancellationToken::new(), |_, _| Reply::Answer(1)).await;
     assert!(matches!(ended, Err(ScanError::Sink(_))), "nothing is known of them: {ended:?}");
     world.sink.fail_reads(0);
-    world.restart();
+    world.restart().await;
     world.fresh = false;
     let (_, manifest) = world.scan(|_, _| panic!("nothing is left to read")).await;
     assert!(manifest.complete, "the scan goes on where it was");

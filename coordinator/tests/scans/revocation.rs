@@ -41,7 +41,7 @@ async fn a_role_deleted_in_mid_scan_is_revoked_within_seconds_and_the_others_go_
 async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_another() {
     let mut world = World::of(4);
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     let gone = |task: &TaskKind, _: Duration| if *account(task) == id(2) { Reply::Denied } else { Reply::Answer(1) };
     let (scan, manifest) = world.scan(gone).await;
     assert!(manifest.complete);
@@ -51,10 +51,10 @@ async fn a_role_deleted_between_scans_is_revoked_by_one_probe_and_reinstated_by_
     let revoked = lines.iter().filter(|line| line.outcome == Outcome::Revoked);
     assert!(revoked.clone().count() > 0 && revoked.clone().all(|line| line.cell.account == id(2)));
     let before = world.probes.load(SeqCst);
-    world.restart();
+    world.restart().await;
     world.scan(gone).await;
     assert_eq!(world.probes.load(SeqCst) - before, 4, "one probe an account");
-    world.restart();
+    world.restart().await;
     world.scan(answer).await;
     assert_eq!(world.state(2).await, Some(AccountState::Active));
     let states: Vec<_> = world.store.account_history(&id(2)).await.unwrap().iter().map(|change| change.to).collect();
@@ -78,7 +78,7 @@ async fn an_account_that_never_let_us_in_is_unconfirmed() {
 async fn many_denied_at_once_mark_nobody() {
     let mut world = World::of(12);
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     let ours = |task: &TaskKind, _: Duration| if *account(task) <= id(8) { Reply::Denied } else { Reply::Answer(1) };
     let (_, manifest) = world.scan(ours).await;
     assert_eq!(manifest.cells.get("revoked"), None);
@@ -92,7 +92,7 @@ async fn many_denied_at_once_mark_nobody() {
 async fn a_broken_hub_marks_nobody() {
     let mut world = World::of(3);
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     world.hub.broken.store(true, SeqCst);
     let (_, manifest) =
         world.scan(|task, _| if *account(task) == id(1) { Reply::Denied } else { Reply::Answer(1) }).await;
@@ -125,7 +125,7 @@ async fn a_hub_whose_policy_is_lost_before_the_first_probe_opens_the_breaker_unt
         let mut world = World::of(9);
         if known {
             world.scan(answer).await;
-            world.restart();
+            world.restart().await;
         }
         // For half an hour: longer than a verdict may be wanting.
         let script = |_: &TaskKind, since: Duration| match since < Duration::from_secs(1_800) {
@@ -151,7 +151,7 @@ async fn one_account_that_our_policy_does_not_cover_keeps_no_deleted_role_from_b
     for (uncovered, deleted) in [(1, 5), (5, 1)] {
         let mut world = World::of(5);
         world.scan(answer).await;
-        world.restart();
+        world.restart().await;
         let script = move |task: &TaskKind, _: Duration| match account(task) {
             account if *account == id(uncovered) => Reply::OurPolicy,
             account if *account == id(deleted) => Reply::Denied,
@@ -182,7 +182,7 @@ async fn one_account_that_our_policy_does_not_cover_keeps_no_deleted_role_from_b
 async fn a_policy_of_ours_that_is_lost_in_mid_scan_marks_nobody() {
     let mut world = World::of(9);
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     world.pace = Duration::from_secs(7);
     const LOST: std::ops::Range<Duration> = Duration::from_secs(12)..Duration::from_secs(1_200);
     // Named by AWS for some, and not for others.
@@ -201,7 +201,7 @@ async fn a_policy_of_ours_that_is_lost_in_mid_scan_marks_nobody() {
 async fn a_hub_that_fails_before_the_first_probe_opens_the_breaker_until_it_works() {
     let mut world = World::of(4);
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     world.hub.broken.store(true, SeqCst);
     let hub = world.hub.clone();
     tokio::spawn(async move {
@@ -250,7 +250,7 @@ async fn accounts_denied_while_something_of_ours_was_broken_are_asked_again_befo
     for in_mid_scan in [false, true] {
         let mut world = World::of(9);
         world.scan(answer).await;
-        world.restart();
+        world.restart().await;
         world.hub.broken.store(true, SeqCst);
         let hub = world.hub.clone();
         tokio::spawn(async move {
@@ -278,7 +278,7 @@ async fn accounts_denied_while_something_of_ours_was_broken_are_asked_again_befo
 async fn one_customer_who_removes_three_hundred_accounts_opens_no_breaker() {
     let mut world = World::of_customers(400, |number| if number <= 300 { "leaver" } else { "others" });
     world.scan(answer).await;
-    world.restart();
+    world.restart().await;
     let gone = |task: &TaskKind, _: Duration| if *account(task) <= id(300) { Reply::Denied } else { Reply::Answer(1) };
     let started = Instant::now();
     let (_, manifest) = world.scan(gone).await;
@@ -316,7 +316,7 @@ async fn a_detached_policy_degrades_and_its_return_restores() {
     assert_eq!(manifest.cells["denied"], 2);
     let status = world.store.account_status(&id(1)).await.unwrap().unwrap();
     assert_eq!((status.state, status.denied.len()), (AccountState::Degraded, 1));
-    world.restart();
+    world.restart().await;
     world.scan(answer).await;
     assert_eq!(world.state(1).await, Some(AccountState::Active));
 }
