@@ -112,7 +112,7 @@ mod faults {
         let (scan, cell) = (conformance::store::spec(1), conformance::cell(1, "eu-west-1", "sqs"));
         let store = store(&server).await;
         conformance::store::planned_scan(&store, 1, std::slice::from_ref(&cell)).await;
-        store.renew_cell(&scan.id, &cell, 1).await.expect("renewed");
+        store.renew_cell(&scan.id, &cell, 1, None).await.expect("renewed");
         server.kill();
         assert!(matches!(store.scan(&scan.id).await, Err(StoreError::Away(_))));
         server.start_again();

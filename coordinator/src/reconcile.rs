@@ -117,14 +117,19 @@ impl Run<'_> {
 
     /// Answers whether the cell was pending still.
     async fn renew_cell(&mut self, pending: PendingCell, seen: Seen) -> Result<bool, ScanError> {
-        let store = &self.parts.store;
-        let renewed = insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, seen.generation))?;
-        let Some(generation) = renewed else { return Ok(false) };
+        let Some(generation) = self.renewed(&pending).await? else { return Ok(false) };
         let task = self.task(TaskKind::Cell(pending.cell.clone()), generation);
         self.outbox.push_back(Task { unfinished: pending.unfinished, ..task });
         // Publishing it again is no progress of its own.
         self.reconciler.seen.insert(pending.cell, Seen { generation, published: Instant::now(), ..seen });
         Ok(true)
+    }
+
+    /// Gives a cell another generation, unless it has moved since it was looked at: it is done, or a worker has begun it.
+    pub(crate) async fn renewed(&self, pending: &PendingCell) -> Result<Option<u64>, ScanError> {
+        let PendingCell { cell, generation, attempts, .. } = pending;
+        let store = &self.parts.store;
+        Ok(insist!(self.options, store.renew_cell(&self.spec.id, cell, *generation, Some(*attempts)))?)
     }
 
     async fn renew_probe(&mut self, account: AccountId, generation: u64) -> Result<(), ScanError> {

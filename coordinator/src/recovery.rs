@@ -69,9 +69,7 @@ impl Run<'_> {
                 let generation = match kind {
                     _ if in_work => continue,
                     Kind::EmptyQueue => Some(pending.generation),
-                    Kind::LivingQueue => {
-                        insist!(self.options, store.renew_cell(&self.spec.id, &pending.cell, pending.generation))?
-                    }
+                    Kind::LivingQueue => self.renewed(&pending).await?,
                 };
                 if let Some(generation) = generation {
                     let task = self.task(TaskKind::Cell(pending.cell), generation);
@@ -102,8 +100,7 @@ impl Run<'_> {
                 after = page.last().map(|pending| pending.cell.clone());
                 let last_page = page.len() < PAGE;
                 for pending in page.into_iter().filter(|pending| pending.begun.is_none()) {
-                    let renewed = insist!(self.options, store.renew_cell(scan, &pending.cell, pending.generation))?;
-                    if let Some(generation) = renewed {
+                    if let Some(generation) = self.renewed(&pending).await? {
                         let task = self.task(TaskKind::Cell(pending.cell), generation);
                         self.outbox.push_front(Task { unfinished: pending.unfinished, ..task });
                     }

@@ -138,8 +138,15 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<u64>, StoreError>;
 
     /// Raises a pending cell's generation without touching its progress: what reconcile does before it publishes
-    /// again. `None` where the generation was stale or the cell done.
-    async fn renew_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Option<u64>, StoreError>;
+    /// again. `None` where the generation was stale or the cell done, or where it has `attempts` other than these: somebody
+    /// who looked a moment ago does not void what a worker has begun since.
+    async fn renew_cell(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        attempts: Option<u32>,
+    ) -> Result<Option<u64>, StoreError>;
 
     /// Writes a cell's ledger line, if the cell is pending under this generation.
     async fn complete(&self, scan: &ScanId, generation: u64, line: &LedgerLine) -> Result<Completion, StoreError>;

@@ -202,9 +202,15 @@ impl Store for EmbeddedStore {
         self.writer.run(move |c| cells::checkpoint(c, &scan, &cell, generation, &progress)).await
     }
 
-    async fn renew_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Option<u64>, StoreError> {
+    async fn renew_cell(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        attempts: Option<u32>,
+    ) -> Result<Option<u64>, StoreError> {
         let (scan, cell) = (scan.clone(), cell.clone());
-        self.writer.run(move |c| cells::renew_cell(c, &scan, &cell, generation)).await
+        self.writer.run(move |c| cells::renew_cell(c, &scan, &cell, generation, attempts)).await
     }
 
     async fn complete(&self, scan: &ScanId, generation: u64, line: &LedgerLine) -> Result<Completion, StoreError> {

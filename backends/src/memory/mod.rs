@@ -225,8 +225,14 @@ impl Store for MemoryStore {
         Ok(self.with(scan, |s| s.checkpoint(cell, generation, progress)))
     }
 
-    async fn renew_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Option<u64>, StoreError> {
-        Ok(self.with(scan, |s| s.renew(cell, generation)))
+    async fn renew_cell(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        attempts: Option<u32>,
+    ) -> Result<Option<u64>, StoreError> {
+        Ok(self.with(scan, |s| s.renew(cell, generation, attempts)))
     }
 
     async fn complete(&self, scan: &ScanId, generation: u64, line: &LedgerLine) -> Result<Completion, StoreError> {

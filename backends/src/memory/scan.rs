@@ -248,8 +248,11 @@ impl Scan {
         Some(row.generation)
     }
 
-    pub(super) fn renew(&mut self, cell: &Cell, generation: u64) -> Option<u64> {
+    pub(super) fn renew(&mut self, cell: &Cell, generation: u64, attempts: Option<u32>) -> Option<u64> {
         let row = self.at(cell, generation)?;
+        if attempts.is_some_and(|attempts| attempts != row.attempts) {
+            return None;
+        }
         row.generation += 1;
         row.begun = None;
         Some(row.generation)

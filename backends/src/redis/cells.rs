@@ -77,11 +77,13 @@ impl RedisStore {
         scan: &ScanId,
         cell: &Cell,
         generation: u64,
+        attempts: Option<u32>,
     ) -> Result<Option<u64>, StoreError> {
         let keys = self.keys.scan(scan);
         let keys = [keys.row(), keys.cells(&cell.account)];
-        let renewed: Option<u64> =
-            self.link.run(&script::RENEW_CELL, &keys, &[bytes(field(cell)), bytes(generation)]).await?;
+        let attempts = attempts.map_or_else(String::new, |attempts| attempts.to_string());
+        let arguments = [bytes(field(cell)), bytes(generation), bytes(attempts)];
+        let renewed: Option<u64> = self.link.run(&script::RENEW_CELL, &keys, &arguments).await?;
         Ok(renewed.filter(|generation| *generation > 0))
     }
 

@@ -208,8 +208,14 @@ impl Store for RedisStore {
         self.cell_checkpoint(scan, cell, generation, progress).await
     }
 
-    async fn renew_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Option<u64>, StoreError> {
-        self.cell_renew(scan, cell, generation).await
+    async fn renew_cell(
+        &self,
+        scan: &ScanId,
+        cell: &Cell,
+        generation: u64,
+        attempts: Option<u32>,
+    ) -> Result<Option<u64>, StoreError> {
+        self.cell_renew(scan, cell, generation, attempts).await
     }
 
     async fn complete(&self, scan: &ScanId, generation: u64, line: &LedgerLine) -> Result<Completion, StoreError> {

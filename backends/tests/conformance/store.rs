@@ -45,6 +45,7 @@ macro_rules! store_conformance {
             a_checkpoint_keeps_progress_under_a_new_generation
             a_pending_cell_tells_who_began_it_last
             executions_that_never_ended_are_counted_until_a_checkpoint
+            what_was_begun_since_it_was_looked_at_is_not_renewed
             a_stale_checkpoint_changes_nothing
             renewing_leaves_the_progress_alone
             a_result_counts_first_and_once

@@ -127,6 +127,8 @@ async fn a_hub_whose_policy_is_lost_before_the_first_probe_opens_the_breaker_unt
             world.scan(answer).await;
             world.restart().await;
         }
+        // So that the breaker is looked at before all is read.
+        world.pace = Duration::from_secs(3);
         // For half an hour: longer than a verdict may be wanting.
         let script = |_: &TaskKind, since: Duration| match since < Duration::from_secs(1_800) {
             true => Reply::OurPolicy,
@@ -203,6 +205,8 @@ async fn a_hub_that_fails_before_the_first_probe_opens_the_breaker_until_it_work
     world.scan(answer).await;
     world.restart().await;
     world.hub.broken.store(true, SeqCst);
+    // The hub is asked again before all is read.
+    world.pace = Duration::from_secs(3);
     let hub = world.hub.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(300)).await;

@@ -161,7 +161,7 @@ impl Worker {
     pub(super) async fn leave_cell(&self, scan: &ScanId, cell: &Cell, generation: u64) -> Result<Done, TaskError> {
         tracing::debug!("task.left: it reads what this worker's catalogue lacks");
         self.desk.leave(&cell.account);
-        let renewed = persist!(self, self.parts.store.renew_cell(scan, cell, generation))?;
+        let renewed = persist!(self, self.parts.store.renew_cell(scan, cell, generation, None))?;
         Ok(renewed.map_or(Done::Ack, Done::Leave))
     }
 

@@ -121,12 +121,19 @@ pub(super) fn checkpoint(
     Ok((changed > 0).then_some(generation + 1))
 }
 
-pub(super) fn renew_cell(c: &Connection, scan: &ScanId, cell: &Cell, generation: u64) -> rusqlite::Result<Option<u64>> {
+pub(super) fn renew_cell(
+    c: &Connection,
+    scan: &ScanId,
+    cell: &Cell,
+    generation: u64,
+    attempts: Option<u32>,
+) -> rusqlite::Result<Option<u64>> {
     let changed = change(
         c,
         "UPDATE cells SET generation = generation + 1, begun = NULL
-         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL",
-        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation],
+         WHERE scan = ?1 AND account = ?2 AND region = ?3 AND service = ?4 AND generation = ?5 AND outcome IS NULL
+         AND attempts = ifnull(?6, attempts)",
+        params![scan.as_str(), cell.account.as_str(), cell.region, cell.service, generation, attempts],
     )?;
     Ok((changed > 0).then_some(generation + 1))
 }

@@ -47,7 +47,7 @@ pub async fn beginning_counts_attempts_and_starts_from_nothing<F: StoreFactory>(
     assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 1, 0));
     assert_eq!(begin(&store, &scan, &cell, 1).await, go(CellProgress::default(), 2, 1), "a delivery came twice");
     assert_eq!(begin(&store, &scan, &cell, 2).await, Begin::Stale, "a generation that is yet to come");
-    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
+    assert_eq!(store.renew_cell(&scan, &cell, 1, None).await.expect("answers"), Some(2));
     assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale);
     assert_eq!(begin(&store, &scan, &cell, 2).await, go(CellProgress::default(), 3, 2), "stale ones were not counted");
 }
@@ -74,7 +74,7 @@ pub async fn an_unknown_cell_is_stale<F: StoreFactory>(factory: &F) {
     for (scan, cell) in &unknown {
         assert_eq!(begin(&store, scan, cell, 1).await, Begin::Stale);
         assert_eq!(store.checkpoint(scan, cell, 1, &progress()).await.expect("answers"), None);
-        assert_eq!(store.renew_cell(scan, cell, 1).await.expect("answers"), None);
+        assert_eq!(store.renew_cell(scan, cell, 1, None).await.expect("answers"), None);
         let completion = store.complete(scan, 1, &line(cell, Outcome::Complete)).await.expect("answers");
         assert_eq!(completion, Completion::Stale);
         assert_eq!(whole_ledger(&store, scan).await, []);
@@ -110,7 +110,7 @@ pub async fn a_pending_cell_tells_who_began_it_last<F: StoreFactory>(factory: &F
     }
     store.begin(&scan, &cell, 9, "worker-9", at(150)).await.expect("answers");
     assert_eq!(told(&store, &scan, &cell).await.1, 2, "a stale copy begins nothing");
-    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
+    assert_eq!(store.renew_cell(&scan, &cell, 1, None).await.expect("answers"), Some(2));
     assert_eq!(told(&store, &scan, &cell).await, (2, 2, None), "nobody began it under the new generation");
     store.begin(&scan, &cell, 2, "worker-3", at(160)).await.expect("begun");
     assert_eq!(store.checkpoint(&scan, &cell, 2, &progress()).await.expect("answers"), Some(3));
@@ -121,7 +121,7 @@ pub async fn executions_that_never_ended_are_counted_until_a_checkpoint<F: Store
     let (store, scan, cell) = one_cell(factory).await;
     let nothing = CellProgress::default;
     assert_eq!(begin(&store, &scan, &cell, 1).await, go(nothing(), 1, 0));
-    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), Some(2));
+    assert_eq!(store.renew_cell(&scan, &cell, 1, None).await.expect("answers"), Some(2));
     assert_eq!(begin(&store, &scan, &cell, 2).await, go(nothing(), 2, 1), "a renewal is no sign of life");
     assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Stale);
     assert_eq!(begin(&store, &scan, &cell, 2).await, go(nothing(), 3, 2), "a stale copy was none");
@@ -132,13 +132,28 @@ pub async fn executions_that_never_ended_are_counted_until_a_checkpoint<F: Store
     assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 6, 1));
 }
 
+pub async fn what_was_begun_since_it_was_looked_at_is_not_renewed<F: StoreFactory>(factory: &F) {
+    let fresh = cell(2, "eu-west-1", "sqs");
+    let (store, scan, cell) = one_cell(factory).await;
+    begin(&store, &scan, &cell, 1).await;
+    for other in [0, 2] {
+        assert_eq!(store.renew_cell(&scan, &cell, 1, Some(other)).await.expect("answers"), None);
+    }
+    let begun = Begun { worker: "worker-1".into(), at: at(95) };
+    assert_eq!(told(&store, &scan, &cell).await, (1, 1, Some(begun)), "whoever began it may hand it in");
+    assert_eq!(store.renew_cell(&scan, &cell, 1, Some(1)).await.expect("answers"), Some(2));
+    assert_eq!(store.renew_cell(&scan, &cell, 1, Some(1)).await.expect("answers"), None);
+    let scan = planned_scan(&store, 2, std::slice::from_ref(&fresh)).await;
+    assert_eq!(store.renew_cell(&scan, &fresh, 1, Some(0)).await.expect("answers"), Some(2), "nobody began it");
+}
+
 pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
     for stale in [0, 1, 3] {
         let late = CellProgress::default();
         assert_eq!(store.checkpoint(&scan, &cell, stale, &late).await.expect("answers"), None);
-        assert_eq!(store.renew_cell(&scan, &cell, stale).await.expect("answers"), None);
+        assert_eq!(store.renew_cell(&scan, &cell, stale, None).await.expect("answers"), None);
     }
     assert_eq!(begin(&store, &scan, &cell, 2).await, go(progress(), 1, 0));
 }
@@ -146,7 +161,7 @@ pub async fn a_stale_checkpoint_changes_nothing<F: StoreFactory>(factory: &F) {
 pub async fn renewing_leaves_the_progress_alone<F: StoreFactory>(factory: &F) {
     let (store, scan, cell) = one_cell(factory).await;
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), Some(2));
-    assert_eq!(store.renew_cell(&scan, &cell, 2).await.expect("answers"), Some(3));
+    assert_eq!(store.renew_cell(&scan, &cell, 2, None).await.expect("answers"), Some(3));
     assert_eq!(begin(&store, &scan, &cell, 3).await, go(progress(), 1, 0));
 }
 
@@ -179,7 +194,7 @@ pub async fn a_cell_that_is_done_stays_as_it_is<F: StoreFactory>(factory: &F) {
     assert_eq!(begin(&store, &scan, &cell, 1).await, Begin::Done);
     assert_eq!(begin(&store, &scan, &cell, 7).await, Begin::Done, "whatever copy it was");
     assert_eq!(store.checkpoint(&scan, &cell, 1, &progress()).await.expect("answers"), None);
-    assert_eq!(store.renew_cell(&scan, &cell, 1).await.expect("answers"), None);
+    assert_eq!(store.renew_cell(&scan, &cell, 1, None).await.expect("answers"), None);
     assert_eq!(store.close_cells(&scan, None, Outcome::Cancelled, "late", at(99)).await.expect("answers"), 0);
     assert_eq!(whole_ledger(&store, &scan).await, [done]);
     assert_eq!(all_pending(&store, &scan).await, []);
@@ -210,7 +225,7 @@ pub async fn of_concurrent_renewals_and_checkpoints_exactly_one_wins<F: StoreFac
         let (store, scan, cell) = (store.clone(), scan.clone(), cell.clone());
         workers.spawn(async move {
             let renewed = if n % 2 == 0 {
-                store.renew_cell(&scan, &cell, 1).await
+                store.renew_cell(&scan, &cell, 1, None).await
             } else {
                 store.checkpoint(&scan, &cell, 1, &progress()).await
             };

@@ -118,6 +118,11 @@ impl Dice {
         let totals = self.totals();
         LedgerLine { totals, worker: format!("worker-{}", self.below(99)), ..super::line(cell, outcome) }
     }
+    /// As many as there were, or one fewer.
+    fn attempts(&mut self, model: &Model, cell: &Cell) -> u32 {
+        let present = model.cells.get(cell).map_or(0, |c| c.attempts);
+        if self.below(2) == 0 { present } else { present.saturating_sub(1) }
+    }
     /// Mostly the present generation, sometimes another.
     fn generation(&mut self, model: &Model, cell: &Cell) -> u64 {
         let present = model.cells.get(cell).map_or(1, |c| c.generation);
@@ -167,8 +172,10 @@ async fn change(store: &impl Store, scan: &ScanId, model: &mut Model, dice: &mut
             assert_eq!(answer, model.renew(&cell, generation, Some(&progress)));
         }
         12..=14 => {
-            let answer = store.renew_cell(scan, &cell, generation).await.expect("answers");
-            assert_eq!(answer, model.renew(&cell, generation, None));
+            let attempts = (dice.below(2) == 0).then(|| dice.attempts(model, &cell));
+            let answer = store.renew_cell(scan, &cell, generation, attempts).await.expect("answers");
+            let begun_since = attempts.is_some_and(|seen| model.cells.get(&cell).is_some_and(|c| c.attempts != seen));
+            assert_eq!(answer, if begun_since { None } else { model.renew(&cell, generation, None) });
         }
         15 | 16 => {
             let line = dice.line(&cell);

@@ -263,7 +263,7 @@ pub async fn planning_stores_each_cell_once<F: StoreFactory>(factory: &F) {
     assert_eq!(store.counts(&scan).await.expect("readable").cells, 2);
 
     store.complete(&scan, 1, &line(&cells[1], Outcome::Complete)).await.expect("completed");
-    assert_eq!(store.renew_cell(&scan, &cells[0], 1).await.expect("answers"), Some(2));
+    assert_eq!(store.renew_cell(&scan, &cells[0], 1, None).await.expect("answers"), Some(2));
     let more = [cells[0].clone(), cells[1].clone(), cell(1, "us-east-1", "lambda")];
     store.plan_account(&scan, &account(1), &more).await.expect("repeating is no error");
     assert_eq!(all_pending(&store, &scan).await, [(cells[0].clone(), 2)], "repeating changes nothing");

@@ -54,7 +54,7 @@ watched! { Store:
     plan_account(scan: &ScanId, account: &AccountId, cells: &[Cell]) -> ();
     begin(scan: &ScanId, cell: &Cell, generation: u64, worker: &str, at: Timestamp) -> Begin;
     checkpoint(scan: &ScanId, cell: &Cell, generation: u64, progress: &CellProgress) -> Option<u64>;
-    renew_cell(scan: &ScanId, cell: &Cell, generation: u64) -> Option<u64>;
+    renew_cell(scan: &ScanId, cell: &Cell, generation: u64, attempts: Option<u32>) -> Option<u64>;
     complete(scan: &ScanId, generation: u64, line: &LedgerLine) -> Completion;
     close_cells(scan: &ScanId, account: Option<&AccountId>, outcome: Outcome, reason: &str, at: Timestamp) -> u64;
     amend_cells(scan: &ScanId, account: &AccountId, from: Outcome, to: Outcome) -> u64;
