@@ -7,10 +7,11 @@ use crate::{
     services, signals,
     summary::shell_word,
 };
-use fleetscan_simulator::{Config, Limits, Simulator, Sizes, WorldKind};
+use fleetscan_simulator::{Config, Limits, Simulator, Sizes, Tls, WorldKind};
 use std::{
     collections::BTreeMap,
     io::Write as _,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
         limits: limits(&args.limits)?,
         world: world(&args.world)?,
         holes: args.world == "demo",
+        tls: tls(&args)?,
         catalogue: Arc::new(services::catalogue().clone()),
         ..Config::default()
     };
@@ -62,6 +64,14 @@ pub async fn run(args: SimulatorArgs) -> Result<u8, Failure> {
         grouped(rate(calls, seconds))
     )?;
     Ok(COMPLETE)
+}
+
+fn tls(args: &SimulatorArgs) -> Result<Option<Tls>, Failure> {
+    let (Some(certificate), Some(key)) = (&args.tls_certificate, &args.tls_key) else { return Ok(None) };
+    let read = |file: &Path| {
+        std::fs::read(file).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", file.display())))
+    };
+    Ok(Some(Tls { certificate: read(certificate)?, key: read(key)?, http2: !args.no_http2 }))
 }
 
 fn world(text: &str) -> Result<WorldKind, Failure> {

@@ -1,3 +1,4 @@
+use crate::Tls;
 use fleetscan_proto::catalogue::Catalogue;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub verify_signatures: bool,
     /// How far `X-Amz-Date` may be from now (AWS: 15 minutes for most services); `None`: not checked.
     pub clock_skew: Option<Duration>,
+    /// TLS; `None`: plain HTTP.
+    pub tls: Option<Tls>,
     /// The services to speak for.
     pub catalogue: Arc<Catalogue>,
 }
@@ -36,6 +39,7 @@ impl Default for Config {
             holes: true,
             verify_signatures: true,
             clock_skew: Some(Duration::from_secs(900)),
+            tls: None,
             catalogue: Arc::new(Catalogue::built_in().clone()),
         }
     }

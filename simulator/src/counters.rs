@@ -79,6 +79,8 @@ pub struct Counters {
     pub operations: BTreeMap<String, BTreeMap<String, u64>>,
     /// By account id.
     pub accounts: BTreeMap<String, AccountCounters>,
+    /// Connections opened: `http/1.1` and `http/2`.
+    pub connections: BTreeMap<String, u64>,
 }
 
 impl Counters {
@@ -126,7 +128,12 @@ pub(crate) struct Tally {
     /// Where the operations of each service begin; the last are of STS and of nobody.
     starts: Vec<usize>,
     accounts: Vec<AccountTally>,
+    /// Connections of HTTP/1.1 and of HTTP/2.
+    connections: [AtomicU64; 2],
 }
+
+/// The names of [`Tally::connections`].
+const HTTP: [&str; 2] = ["http/1.1", "http/2"];
 
 /// STS's operations that the simulator knows itself.
 const STS: [&str; 3] = ["sts:AssumeRole", "sts:GetCallerIdentity", "sts:?"];
@@ -159,7 +166,12 @@ impl Tally {
             names,
             starts,
             accounts: std::iter::repeat_with(AccountTally::default).take(accounts).collect(),
+            connections: Default::default(),
         }
+    }
+
+    pub(crate) fn connected(&self, http2: bool) {
+        self.connections[usize::from(http2)].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn count(&self, slot: Slot, account: Option<AccountIndex>, result: CallResult, now_ms: i64) {
@@ -199,6 +211,8 @@ impl Tally {
 
     pub(crate) fn counters(&self, id: impl Fn(AccountIndex) -> String) -> Counters {
         let mut counters = Counters::default();
+        let opened = HTTP.iter().zip(&self.connections).map(|(name, count)| ((*name).to_owned(), count.load(Relaxed)));
+        counters.connections = opened.filter(|(_, count)| *count > 0).collect();
         for (name, results) in self.names.iter().zip(&self.operations) {
             for result in CallResult::ALL {
                 let count = results[result as usize].load(Relaxed);
@@ -226,7 +240,7 @@ impl Tally {
 
     /// Back to zero; deletions stay known.
     pub(crate) fn reset(&self) {
-        self.operations.iter().flatten().for_each(|count| count.store(0, Relaxed));
+        self.operations.iter().flatten().chain(&self.connections).for_each(|count| count.store(0, Relaxed));
         for tally in &self.accounts {
             for count in
                 [&tally.calls, &tally.throttled, &tally.assume_role, &tally.after_revocation, &tally.last_after]

@@ -5,7 +5,7 @@
 //! catalogue, what answers look like from `fixtures/`, and everything else from the seed: nothing is stored, so that
 //! ten thousand accounts cost no more than ten.
 //!
-//! A call's way: `server` (HTTP) → `engine` → `route` (which operation) → `admission` (signature,
+//! A call's way: `server` (HTTP, with `tls` where it is wanted) → `engine` → `route` (which operation) → `admission` (signature,
 //! session, region, bucket, permission) → `stock` (the cell's answers, made of `fixture`s) → `answer` (a page of one) → `xml` or JSON.
 
 mod admin;
@@ -39,6 +39,7 @@ mod stocks;
 mod sts;
 mod synthesis;
 mod template;
+mod tls;
 mod world;
 mod xml;
 
@@ -49,3 +50,4 @@ pub use expectations::{Expectations, ExpectedCell, ExpectedRecord, Meant};
 pub use expression::SECRET_MARK;
 pub use live::HubBreakage;
 pub use simulator::Simulator;
+pub use tls::Tls;

@@ -1,23 +1,38 @@
-//! HTTP/1.1 with keep-alive around the engine.
+//! HTTP/1.1 with keep-alive, and HTTP/2 on TLS, around the engine.
 
 use crate::{
     admin,
     engine::{Engine, Reply},
     request::Incoming,
+    tls::HTTP2,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, body, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Request, body,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
 
 /// No call of the catalogue comes near this.
 const MAX_BODY: usize = 1 << 20;
 
 /// Serves until `stop` says so; connections that are open then are cut.
-pub(crate) async fn serve(engine: Arc<Engine>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    engine: Arc<Engine>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -25,7 +40,7 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: TcpListener, mut stop: 
                 Ok((stream, _)) => {
                     // Small answers must not wait for more to come; where it cannot be set, they are late and no worse.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(connection(Arc::clone(&engine), TokioIo::new(stream)));
+                    connections.spawn(connection(Arc::clone(&engine), tls.clone(), stream));
                 }
                 // Out of file descriptors: some connection will end.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -36,17 +51,39 @@ pub(crate) async fn serve(engine: Arc<Engine>, listener: TcpListener, mut stop: 
     }
 }
 
-async fn connection(engine: Arc<Engine>, stream: TokioIo<tokio::net::TcpStream>) {
+async fn connection(engine: Arc<Engine>, tls: Option<TlsAcceptor>, stream: TcpStream) {
+    let opened = Arc::clone(&engine);
     let service = service_fn(move |request| {
         let engine = Arc::clone(&engine);
         async move { Ok::<_, Infallible>(respond(&engine, request).await) }
     });
+    let mut one = http1::Builder::new();
+    one.pipeline_flush(true);
     // An error is the client's going away.
-    let _ = http1::Builder::new().pipeline_flush(true).serve_connection(stream, service).await;
+    let Some(tls) = tls else {
+        opened.tally.connected(false);
+        let _ = one.serve_connection(TokioIo::new(stream), service).await;
+        return;
+    };
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+    opened.tally.connected(http2);
+    if http2 {
+        let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    } else {
+        let _ = one.serve_connection(TokioIo::new(stream), service).await;
+    }
 }
 
 async fn respond(engine: &Arc<Engine>, request: Request<body::Incoming>) -> Response<Full<Bytes>> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // HTTP/2 says the host beside the headers; signatures have it among them.
+    if let Some(authority) = head.uri.authority()
+        && !head.headers.contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::try_from(authority.as_str())
+    {
+        head.headers.insert(header::HOST, host);
+    }
     let Ok(collected) = Limited::new(body, MAX_BODY).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE);
     };

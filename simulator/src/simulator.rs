@@ -1,4 +1,4 @@
-use crate::{Config, Control, Counters, Expectations, engine::Engine, server};
+use crate::{Config, Control, Counters, Expectations, Tls, engine::Engine, server};
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -9,6 +9,7 @@ pub struct Simulator {
     control: Control,
     expectations: Arc<Expectations>,
     address: SocketAddr,
+    scheme: &'static str,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
@@ -17,14 +18,17 @@ impl Simulator {
     /// Begins to answer on `listener`. Fails where a catalogue or fixture file is wrong; the error says which.
     pub async fn start(config: Config, listener: TcpListener) -> anyhow::Result<Simulator> {
         let address = listener.local_addr()?;
+        let tls = config.tls.as_ref().map(Tls::acceptor).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let engine = Arc::new(Engine::new(config)?);
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(server::serve(Arc::clone(&engine), listener, stopped));
+        let server = tokio::spawn(server::serve(Arc::clone(&engine), listener, tls, stopped));
         Ok(Simulator {
             control: Control::new(Arc::clone(&engine)),
             expectations: Arc::new(Expectations::new(Arc::clone(&engine))),
             engine,
             address,
+            scheme,
             stop,
             server,
         })
@@ -32,7 +36,7 @@ impl Simulator {
 
     /// What to set `AWS_ENDPOINT_URL` to.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
     /// The accounts file that scans it.
     pub fn accounts_toml(&self) -> String {

@@ -285,6 +285,15 @@ pub struct SimulatorArgs {
     /// API limits: `published`, `off`, or a factor such as 0.5
     #[arg(long, default_value = "published", value_name = "LIMITS")]
     pub limits: String,
+    /// Speak TLS with this certificate (PEM), and HTTP/2 where the client wants it; give --ca-bundle its authority's
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// On TLS, offer HTTP/1.1 alone
+    #[arg(long, requires = "tls_certificate")]
+    pub no_http2: bool,
 }
 
 #[derive(Debug, ClapArgs)]
