@@ -17,6 +17,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -52,26 +53,25 @@ pub(crate) async fn serve(
 }
 
 async fn connection(engine: Arc<Engine>, tls: Option<TlsAcceptor>, stream: TcpStream) {
-    let opened = Arc::clone(&engine);
+    let Some(tls) = tls else { return converse(engine, stream, false).await };
+    // An error is the client's going away, here and below.
+    if let Ok(stream) = tls.accept(stream).await {
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        converse(engine, stream, http2).await;
+    }
+}
+
+async fn converse(engine: Arc<Engine>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, http2: bool) {
+    engine.tally.connected(http2);
     let service = service_fn(move |request| {
         let engine = Arc::clone(&engine);
         async move { Ok::<_, Infallible>(respond(&engine, request).await) }
     });
-    let mut one = http1::Builder::new();
-    one.pipeline_flush(true);
-    // An error is the client's going away.
-    let Some(tls) = tls else {
-        opened.tally.connected(false);
-        let _ = one.serve_connection(TokioIo::new(stream), service).await;
-        return;
-    };
-    let Ok(stream) = tls.accept(stream).await else { return };
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-    opened.tally.connected(http2);
+    let stream = TokioIo::new(stream);
     if http2 {
-        let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
     } else {
-        let _ = one.serve_connection(TokioIo::new(stream), service).await;
+        let _ = http1::Builder::new().pipeline_flush(true).serve_connection(stream, service).await;
     }
 }
 

@@ -1,11 +1,14 @@
 //! TLS in front of the simulated AWS, with HTTP/2 and HTTP/1.1 offered as AWS's endpoints do.
 
 use anyhow::Context as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{fmt, sync::Arc};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring},
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
 };
 
 /// What a server of TLS needs. Clients trust it by the certificate's authority (`--ca-bundle`).

@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import subprocess
 import tomllib
 import urllib.error
@@ -27,14 +28,15 @@ def keep_to_the_host(request, **_):
 class Simulated:
     """The process, its accounts, and what it says of itself at `/_simulator`."""
 
-    def __init__(self, fleetscan, folder, *more):
+    def __init__(self, fleetscan, folder, *more, authority=None):
+        self.trusted = ssl.create_default_context(cafile=authority) if authority else None
         file = folder / "accounts.toml"
         command = [fleetscan, "simulator", "--listen", "127.0.0.1:0", "--accounts-file", str(file), *more]
         if "--latency-ms" not in more:
             command += ["--latency-ms", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         first = self.process.stdout.readline()
-        self.url = re.search(r"http://[\d.:]+", first).group(0)
+        self.url = re.search(r"https?://[\d.:]+", first).group(0)
         self.accounts = tomllib.loads(file.read_text())["account"]
         hub = self.get("hub")
         self.hub = boto3.Session(hub["access_key_id"], hub["secret_access_key"])
@@ -47,7 +49,7 @@ class Simulated:
 
     def get(self, page, **query):
         address = f"{self.url}/_simulator/{page}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(address, timeout=30, context=self.trusted) as answer:
             return json.load(answer)
 
     def once(self, page, **query):
@@ -59,7 +61,7 @@ class Simulated:
 
     def do(self, command, **what):
         request = urllib.request.Request(f"{self.url}/_simulator/control", json.dumps({"do": command, **what}).encode())
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=self.trusted) as answer:
             assert answer.status == 200
 
     def assume(self, account, **more):
